@@ -1,0 +1,67 @@
+package history
+
+// SchemaVersion is the version of the run folder's files. It rises when a reader of the older one could misread a newer one.
+const SchemaVersion = 1
+
+// Meta says what a run was: who made it, of what, with which promises. It is written before the world starts and again when
+// the run ends.
+type Meta struct {
+	Schema    int               `json:"schema"`
+	Name      string            `json:"name"`    // the scenario's name, as the verdict prints it
+	Feature   string            `json:"feature"` // path of the feature file
+	Line      int               `json:"line"`    // line of the scenario in it
+	Tags      []string          `json:"tags"`    // of the scenario
+	Steps     []string          `json:"steps"`   // its sentences
+	Seed      uint64            `json:"seed"`    // everything random in the drill comes from it
+	Runtime   string            `json:"runtime"` // local, docker
+	Simulated bool              `json:"simulated"`
+	Engines   map[string]string `json:"engines"`  // product → version, as the servers themselves say
+	Topology  string            `json:"topology"` // its name
+	Active    string            `json:"active"`   // site that serves at the start (tokyo)
+	Standby   string            `json:"standby"`  // site that takes over (osaka)
+	BootID    string            `json:"boot_id"`
+	PID       int               `json:"pid"`                 // of the drill process
+	Origin    Instant           `json:"origin"`              // the run's zero
+	Started   string            `json:"started"`             // wall time, RFC 3339, for people only
+	Ended     Instant           `json:"ended"`               // 0: the drill was killed, or is still running
+	Interrupt string            `json:"interrupt,omitempty"` // why the drill ended early: signal, or the error that stopped it
+	Planted   []string          `json:"planted,omitempty"`   // defects planted on purpose
+	Procedure string            `json:"procedure,omitempty"`
+
+	Objectives  Objectives   `json:"objectives"`
+	Expectation *Expectation `json:"expectation,omitempty"` // what the scenario says the verdict must be; nil: PASS
+}
+
+// Objectives are the promises that the judges hold a run against. Zero values are not promises: Default fills them.
+type Objectives struct {
+	Recovery Recovery `json:"recovery"`
+	Loss     Loss     `json:"loss"`
+	DualMax  Duration `json:"dual_writable_max"` // longest time in which two sites accepted writes
+	LagMin   Duration `json:"lag_min"`           // replication lag that must have been measured before the fault
+}
+
+// Recovery is the RTO target and the level (001's RLO) at which the platform counts as recovered
+// (reference: verification, 4.3).
+type Recovery struct {
+	Target   Duration `json:"target"`    // since the decision (002: one hour)
+	Success  float64  `json:"success"`   // X: share of good answers, 0.999
+	Goodput  float64  `json:"goodput"`   // R: share of the baseline's rate, 0.95
+	Hold     Duration `json:"hold"`      // Y: how long the level must hold, 10 s
+	Window   Duration `json:"window"`    // V: window that tells an outage from a blip, 1 s
+	LatMin   Duration `json:"lat_min"`   // L is 3 × the baseline's p99, at least this
+	Baseline Duration `json:"baseline"`  // length of the steady state that the baseline is taken from, 10 s
+	MinProbe float64  `json:"min_probe"` // probes a second below which the load is too thin to say
+}
+
+// Loss is the RPO target, for acknowledged payments that never left the lost site.
+type Loss struct {
+	MaxCount int      `json:"max_count"`
+	MaxAge   Duration `json:"max_age"`   // age, at the cut, of the oldest one
+	MinAcked int      `json:"min_acked"` // acknowledged payments in the last second before the cut, below which 0 lost means nothing
+}
+
+// Expectation is the verdict that a scenario states, and the check that must give it.
+type Expectation struct {
+	Verdict string `json:"verdict"`         // PASS, FAIL, INCONCLUSIVE
+	Check   string `json:"check,omitempty"` // name of the check that must have that verdict; "" where it is PASS
+}
