@@ -61,6 +61,7 @@ type About struct {
 	Engines map[string]string // product → version, from the installation; servers confirm it
 	Owner   Owner             // process that owns the world
 	ID      string            // short name of the world
+	Secret  string            // password of the world's database users, made at random for this world
 }
 
 // Owner identifies the process that a world lives and dies with. PID alone would be reused.
