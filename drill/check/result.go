@@ -3,6 +3,7 @@
 package check
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 )
@@ -83,22 +84,27 @@ type Interval struct {
 	Unit  string  `json:"unit"`
 }
 
-// Result is what one check says. It is built by Conclude and Undecided only: no code path makes a PASS without its evidence.
+// Result is what one check says. It is built by Conclude and Undecided only: no code path, and no result.json, makes a PASS
+// without its evidence. The zero value is inconclusive.
 type Result struct {
-	Check    string              `json:"check"`
-	Verdict  Verdict             `json:"verdict"`
-	Says     string              `json:"says"` // one line for people
-	Evidence []Counter           `json:"evidence"`
-	Missing  []string            `json:"missing,omitempty"` // counters below their need, or what could not be read
-	Findings []Finding           `json:"findings,omitempty"`
-	Numbers  map[string]Interval `json:"numbers,omitempty"`
+	Check    string
+	Says     string // one line for people
+	Evidence []Counter
+	Missing  []string // counters below their need, or what could not be read
+	Findings []Finding
+	Numbers  map[string]Interval
 	// Contradiction is set when the evidence contradicts itself: the harness is wrong, not the platform (exit code 70).
-	Contradiction bool `json:"contradiction,omitempty"`
+	Contradiction bool
+
+	verdict Verdict
 }
 
-// Conclude builds a result. Failed findings make it FAIL; otherwise it is PASS only when every counter has what it needs.
+// Verdict of the check.
+func (r Result) Verdict() Verdict { return r.verdict }
+
+// Conclude builds a result. Failed makes it FAIL; otherwise it is PASS only when every counter has what it needs.
 func Conclude(name, says string, failed bool, evidence []Counter, findings []Finding) Result {
-	r := Result{Check: name, Says: says, Evidence: evidence, Findings: findings, Verdict: Pass}
+	r := Result{Check: name, Says: says, Evidence: evidence, Findings: findings}
 	for _, c := range evidence {
 		if c.Have < c.Need {
 			r.Missing = append(r.Missing, fmt.Sprintf("%s: %d of at least %d", c.Name, c.Have, c.Need))
@@ -106,16 +112,46 @@ func Conclude(name, says string, failed bool, evidence []Counter, findings []Fin
 	}
 	switch {
 	case failed:
-		r.Verdict = Fail
-	case len(r.Missing) > 0 || len(evidence) == 0:
-		r.Verdict = Inconclusive
+		r.verdict = Fail
+	case len(r.Missing) == 0 && len(evidence) > 0:
+		r.verdict = Pass
 	}
 	return r
 }
 
 // Undecided builds an inconclusive result: the check could not be made at all, and why.
 func Undecided(name, why string) Result {
-	return Result{Check: name, Verdict: Inconclusive, Says: why, Missing: []string{why}}
+	return Result{Check: name, Says: why, Missing: []string{why}}
+}
+
+type resultJSON struct {
+	Check         string              `json:"check"`
+	Verdict       Verdict             `json:"verdict"`
+	Says          string              `json:"says"`
+	Evidence      []Counter           `json:"evidence"`
+	Missing       []string            `json:"missing,omitempty"`
+	Findings      []Finding           `json:"findings,omitempty"`
+	Numbers       map[string]Interval `json:"numbers,omitempty"`
+	Contradiction bool                `json:"contradiction,omitempty"`
+}
+
+// MarshalJSON writes the result with its verdict.
+func (r Result) MarshalJSON() ([]byte, error) {
+	return json.Marshal(resultJSON{r.Check, r.verdict, r.Says, r.Evidence, r.Missing, r.Findings, r.Numbers, r.Contradiction})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote and refuses a PASS whose counters do not carry it.
+func (r *Result) UnmarshalJSON(b []byte) error {
+	var j resultJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return err
+	}
+	again := Conclude(j.Check, j.Says, j.Verdict == Fail, j.Evidence, j.Findings)
+	if j.Verdict == Pass && again.verdict != Pass {
+		return fmt.Errorf("check %q says PASS without its evidence", j.Check)
+	}
+	*r = Result{j.Check, j.Says, j.Evidence, j.Missing, j.Findings, j.Numbers, j.Contradiction, j.Verdict}
+	return nil
 }
 
 // Drill is the judged drill: all results, and the verdict that is the worst of them.
