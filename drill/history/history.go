@@ -312,4 +312,8 @@ type Evidence struct {
 	OldLedger  *LedgerRows  `json:"old_ledger"`  // the lost site's MySQL, started alone on its own data, links still cut
 	OldJournal *JournalRows `json:"old_journal"` // the lost site's Cassandra, likewise
 	Charges    []Charge     `json:"charges"`     // the acquirer's log; nil if not read
+
+	// Facts is the state that the drill left, as a canonical document without anything of one run: roles, GTID relations,
+	// parameters, DNS, links, batch, app nodes. nil if not read.
+	Facts map[string]string `json:"facts"`
 }

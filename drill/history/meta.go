@@ -28,8 +28,9 @@ type Meta struct {
 	Planted   []string          `json:"planted,omitempty"`   // defects planted on purpose
 	Procedure string            `json:"procedure,omitempty"`
 
-	Objectives  Objectives   `json:"objectives"`
-	Expectation *Expectation `json:"expectation,omitempty"` // what the scenario says the verdict must be; nil: PASS
+	Objectives  Objectives        `json:"objectives"`
+	Facts       map[string]string `json:"facts,omitempty"`       // state that the drill must leave; nil: the scenario does not say
+	Expectation *Expectation      `json:"expectation,omitempty"` // what the scenario says the verdict must be; nil: PASS
 }
 
 // Objectives are the promises that the judges hold a run against. Zero values are not promises: Default fills them.

@@ -1,0 +1,52 @@
+package steps
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// Progress prints a line per state change with the time since it was made, and a heartbeat while something long goes on.
+// It is safe for concurrent use. A nil Progress is silent.
+type Progress struct {
+	mu    sync.Mutex
+	out   io.Writer
+	began time.Time
+}
+
+// NewProgress prints to out.
+func NewProgress(out io.Writer) *Progress { return &Progress{out: out, began: time.Now()} }
+
+// Say prints one line: who, and what changed.
+func (p *Progress) Say(who, format string, args ...any) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprintf(p.out, "%7.1f s  %-10s %s\n", time.Since(p.began).Seconds(), who, fmt.Sprintf(format, args...))
+}
+
+// Beat prints a heartbeat every few seconds until the returned function is called: a long wait is seen to be one.
+func (p *Progress) Beat(who string, what func() string) (stop func()) {
+	if p == nil {
+		return func() {}
+	}
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(5 * time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				p.Say(who, "… %s", what())
+			}
+		}
+	}()
+	var once sync.Once
+	return func() { once.Do(func() { close(done); <-ended }) }
+}
