@@ -231,6 +231,7 @@ type Entry struct {
 	Who       string         `json:"who"`
 	PID       int            `json:"pid"`
 	Manual    bool           `json:"manual,omitempty"`
+	Budget    Duration       `json:"budget,omitempty"` // of the step, as its procedure sets it; written with the intent
 	Saw       map[string]any `json:"saw,omitempty"` // what check, act or confirm read
 	Error     string         `json:"error,omitempty"`
 }
