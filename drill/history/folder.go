@@ -73,14 +73,28 @@ func Load(folder string) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	var torn error // a line that a killed operator left unfinished; the next operator ended it and began after it
 	err = r.lines(JournalFile, func(b []byte) error {
 		var e Entry
-		err := json.Unmarshal(b, &e)
+		if err := json.Unmarshal(b, &e); err != nil {
+			torn = err
+			return nil
+		}
+		if torn != nil && e.Kind != EntryBegin {
+			return fmt.Errorf("the line before cannot be read, and no operator began here: %w", torn)
+		}
+		if torn != nil {
+			r.Truncated = append(r.Truncated, JournalFile)
+			torn = nil
+		}
 		r.Journal = append(r.Journal, e)
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	if torn != nil {
+		r.Truncated = append(r.Truncated, JournalFile)
 	}
 	sort.SliceStable(r.Operations, func(i, j int) bool { return r.Operations[i].ID < r.Operations[j].ID })
 	sort.SliceStable(r.Marks, func(i, j int) bool { return r.Marks[i].T < r.Marks[j].T })

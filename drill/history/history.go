@@ -232,7 +232,7 @@ type Entry struct {
 	PID       int            `json:"pid"`
 	Manual    bool           `json:"manual,omitempty"`
 	Budget    Duration       `json:"budget,omitempty"` // of the step, as its procedure sets it; written with the intent
-	Saw       map[string]any `json:"saw,omitempty"` // what check, act or confirm read
+	Saw       map[string]any `json:"saw,omitempty"`    // what check, act or confirm read
 	Error     string         `json:"error,omitempty"`
 }
 
@@ -243,6 +243,7 @@ const (
 	EntryAct     = "act"     // acted
 	EntryConfirm = "confirm" // the confirming read holds: the step is done
 	EntryAlready = "already" // the confirming read held before any act of this process
+	EntryNote    = "note"    // evidence that a running act put down before it went on; without a step: what the preflight read
 	EntryWait    = "wait"    // waiting for a person, or (Saw) for a state
 	EntryFailed  = "failed"  // the step failed; the operator stops
 	EntryEnd     = "end"     // all steps confirmed
