@@ -1,0 +1,64 @@
+package wan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	toxiproxy "github.com/Shopify/toxiproxy/v2"
+	"github.com/Shopify/toxiproxy/v2/toxics"
+	"github.com/rs/zerolog"
+
+	"github.com/kirikae/kirikae/topology"
+)
+
+// Server is a toxiproxy inside this process that knows the link toxic. Whoever drives links talks to its HTTP API, from this
+// process or another.
+type Server struct {
+	toxi *toxiproxy.ApiServer
+	http *http.Server
+	addr string
+	done chan error
+}
+
+// Serve starts a toxiproxy whose API listens on address ("127.9.0.254:8474"; port 0 picks one).
+func Serve(ctx context.Context, address string) (*Server, error) {
+	toxics.Register(shapeType, new(shape)) // toxiproxy's registry of types is its own; registering again changes nothing
+	toxi := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen for toxiproxy's API: %w: %w", topology.ErrEnvironment, err)
+	}
+	s := &Server{
+		toxi: toxi,
+		http: &http.Server{Handler: toxi.Routes(), ReadHeaderTimeout: 5 * time.Second},
+		addr: l.Addr().String(),
+		done: make(chan error, 1),
+	}
+	go func() { s.done <- s.http.Serve(l) }()
+	return s, nil
+}
+
+// Address is where the API listens.
+func (s *Server) Address() string { return s.addr }
+
+// Close stops every proxy and the API, within ctx.
+func (s *Server) Close(ctx context.Context) error {
+	cleared := make(chan error, 1)
+	go func() { cleared <- s.toxi.Collection.Clear() }() // waits for a dial of its own that may be under way
+	var err error
+	select {
+	case err = <-cleared:
+	case <-ctx.Done():
+		err = fmt.Errorf("stop the proxies: %w", ctx.Err())
+	}
+	err = errors.Join(err, s.http.Close())
+	if e := <-s.done; !errors.Is(e, http.ErrServerClosed) {
+		err = errors.Join(err, e)
+	}
+	return err
+}
