@@ -27,6 +27,8 @@ type Scenario struct {
 	Steps   []string // its sentences
 
 	content []byte // of the feature file
+	fsys    fs.FS  // where godog finds it again …
+	path    string // … under this name
 }
 
 // Place is "features/region_loss.feature:12", what repeats the scenario.
@@ -61,7 +63,7 @@ func Select(paths []string, tags string) ([]Scenario, error) {
 			return nil, err
 		}
 		for _, f := range files {
-			scenarios, err := parse(f.name, f.content)
+			scenarios, err := parse(f)
 			if err != nil {
 				return nil, err
 			}
@@ -123,8 +125,14 @@ func splitLine(p string) (string, int) {
 }
 
 type featureFile struct {
-	name    string
+	name    string // as the user named it
 	content []byte
+	fsys    fs.FS
+	path    string // in fsys
+}
+
+func onDisk(path string, content []byte) featureFile {
+	return featureFile{path, content, os.DirFS(filepath.Dir(path)), filepath.Base(path)}
 }
 
 // featureFiles reads a file or folder of features, from disk or else from the embedded ones.
@@ -138,7 +146,7 @@ func featureFiles(path string) ([]featureFile, error) {
 		if err != nil {
 			return nil, usagef("read feature: %v", err)
 		}
-		return []featureFile{{path, b}}, nil
+		return []featureFile{onDisk(path, b)}, nil
 	}
 	var out []featureFile
 	err = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
@@ -146,7 +154,7 @@ func featureFiles(path string) ([]featureFile, error) {
 			return err
 		}
 		b, err := os.ReadFile(p)
-		out = append(out, featureFile{p, b})
+		out = append(out, onDisk(p, b))
 		return err
 	})
 	if err != nil {
@@ -171,7 +179,7 @@ func embeddedFiles(path string) ([]featureFile, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read embedded feature %s: %w", n, err)
 		}
-		out = append(out, featureFile{"features/" + n, b})
+		out = append(out, featureFile{"features/" + n, b, features.FS, n})
 	}
 	if len(out) == 0 {
 		return nil, usagef("feature %q: no such file, nor an embedded one; embedded: %s%s", path, strings.Join(names, ", "), suggest(want, names))
@@ -180,16 +188,16 @@ func embeddedFiles(path string) ([]featureFile, error) {
 }
 
 // parse reads one feature file into its scenarios (outlines expanded).
-func parse(name string, content []byte) ([]Scenario, error) {
+func parse(f featureFile) ([]Scenario, error) {
 	n := 0
 	id := func() string { n++; return strconv.Itoa(n) }
-	doc, err := gherkin.ParseGherkinDocument(bytes.NewReader(content), id)
+	doc, err := gherkin.ParseGherkinDocument(bytes.NewReader(f.content), id)
 	if err != nil {
-		return nil, usagef("%s: %s", name, strings.TrimSpace(strings.TrimPrefix(err.Error(), "Parser errors:")))
+		return nil, usagef("%s: %s", f.name, strings.TrimSpace(strings.TrimPrefix(err.Error(), "Parser errors:")))
 	}
 	var out []Scenario
-	for _, p := range gherkin.Pickles(*doc, name, id) {
-		s := Scenario{Feature: name, Name: p.Name, Line: pickleLine(doc, p), content: content}
+	for _, p := range gherkin.Pickles(*doc, f.name, id) {
+		s := Scenario{Feature: f.name, Name: p.Name, Line: pickleLine(doc, p), content: f.content, fsys: f.fsys, path: f.path}
 		for _, t := range p.Tags {
 			s.Tags = append(s.Tags, t.Name)
 		}

@@ -1,0 +1,48 @@
+# kirikae: rehearse the loss of a region, and prove what it cost. `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+BIN  := bin
+SEED ?=
+RUN   = $(BIN)/kirikae run $(if $(SEED),--seed $(SEED))
+
+.PHONY: help build provision drill test unit live drills known-bad bench nightly lint clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+build: ## build kirikae and paymentd into bin/
+	go build -trimpath -o $(BIN)/ ./cmd/kirikae ./cmd/paymentd
+
+provision: build ## fetch MySQL, Java and Cassandra into the user's cache (once; nothing on the system changes)
+	$(BIN)/kirikae provision
+
+drill: provision ## the main job: Tokyo is lost under load, Osaka is brought up, the verdict is evidence (SEED=7 repeats one)
+	$(RUN) features/region_loss.feature
+
+test: unit live drills ## all tests: unit, contract suites on real servers, the region loss and every planted row
+
+unit: ## tests that need no server
+	go vet ./...
+	go test ./...
+
+live: provision ## contract suites on real servers
+	KIRIKAE_LIVE=1 go test -count=1 -p 1 -timeout 15m ./topology/... ./payment/... ./cmd/...
+
+drills: provision ## the region loss and every planted row
+	$(RUN) features/region_loss.feature features/known_bad.feature
+
+known-bad: provision ## only the planted rows
+	$(RUN) features/known_bad.feature
+
+bench: ## benchmarks of judges, history and links
+	go test -run '^$$' -bench . -benchmem ./drill/... ./topology/wan/
+
+nightly: test ## everything; later tiers add to it
+
+lint: ## formatting and vet
+	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+	go vet ./...
+
+clean: ## remove what was built and the run folders; the provisioned cache stays
+	rm -rf $(BIN) reports/out

@@ -1,0 +1,127 @@
+// Command kirikae rehearses the loss of a region of a payment platform and proves what it cost.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kirikae/kirikae/steps"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	go func() {
+		for s := range signals {
+			cancel(interruption{s})
+		}
+	}()
+
+	err := root().ExecuteContext(ctx)
+	var code exitCode
+	switch {
+	case errors.As(err, &code):
+		return int(code)
+	case err == nil:
+		return steps.ExitPassed
+	}
+	var stop interruption
+	if errors.As(context.Cause(ctx), &stop) {
+		fmt.Fprintln(os.Stderr, "kirikae:", err)
+		return stop.exitCode()
+	}
+	fmt.Fprintln(os.Stderr, "kirikae:", err)
+	return steps.ExitOf(err)
+}
+
+// interruption is the cause of a context that a signal cancelled.
+type interruption struct{ signal os.Signal }
+
+func (i interruption) Error() string { return "interrupted by " + i.signal.String() }
+
+func (i interruption) exitCode() int {
+	if i.signal == syscall.SIGTERM {
+		return steps.ExitTerminated
+	}
+	return steps.ExitInterrupted
+}
+
+// exitCode is an error that only says how to exit: everything has been said already.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+func root() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "kirikae",
+		Short: "Rehearse the loss of a region, and prove what it cost",
+		Long: `kirikae builds a two-region payment platform from real servers, puts customers on it, takes a region away,
+runs the operators' procedure and judges from evidence: how long customers were out, which acknowledged payments are gone,
+whether money and data agree.
+
+Exit codes: 0 passed · 1 failed · 2 usage · 3 inconclusive · 4 environment · 5 nothing selected · 70 harness bug · 130/143 interrupted`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return &steps.UsageError{Text: fmt.Sprintf("%v\nSee: %s --help", err, c.CommandPath())}
+	})
+	c.AddCommand(runCommand(), planCommand(), operateCommand(), checkCommand(), reportCommand(), upCommand(), downCommand(),
+		worldCommand(), provisionCommand(), doctorCommand())
+	for _, sub := range c.Commands() {
+		sub.Args = usageArgs(sub.Args)
+	}
+	return c
+}
+
+// usageArgs makes an error about arguments a usage error.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	if check == nil {
+		check = cobra.ArbitraryArgs
+	}
+	return func(c *cobra.Command, args []string) error {
+		if err := check(c, args); err != nil {
+			return &steps.UsageError{Text: fmt.Sprintf("%v\nUsage: %s", err, c.UseLine())}
+		}
+		return nil
+	}
+}
+
+// self returns the paths of this program and of paymentd, which is installed beside it.
+func self() (kirikae, paymentd string, err error) {
+	kirikae, err = os.Executable()
+	if err != nil {
+		return "", "", fmt.Errorf("find own program: %w", err)
+	}
+	return kirikae, filepath.Join(filepath.Dir(kirikae), "paymentd"), nil
+}
+
+// runFolder resolves RUN: a folder, or "latest".
+func runFolder(arg string) (string, error) {
+	candidates := []string{arg, filepath.Join(steps.DefaultOut, arg)}
+	for _, c := range candidates {
+		for _, file := range []string{"run.json", "world.json"} {
+			if _, err := os.Stat(filepath.Join(c, file)); err == nil {
+				real, err := filepath.EvalSymlinks(c)
+				if err != nil {
+					return "", fmt.Errorf("find run %s: %w", arg, err)
+				}
+				return real, nil
+			}
+		}
+	}
+	return "", &steps.UsageError{Text: fmt.Sprintf("run %q: no run.json or world.json in %s", arg, strings.Join(candidates, " or "))}
+}

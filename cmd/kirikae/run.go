@@ -1,0 +1,70 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kirikae/kirikae/steps"
+)
+
+func runCommand() *cobra.Command {
+	o := steps.Options{}
+	sentences := false
+	c := &cobra.Command{
+		Use:   "run [FEATURE[:LINE] …]",
+		Short: "Run drills and judge them",
+		Long: `Run drills: each scenario of the features makes a world of its own, breaks it and judges what is left.
+Without arguments all embedded features run. A feature is a file or folder, or the name of an embedded one.`,
+		Example: `  kirikae run features/region_loss.feature
+  kirikae run --seed 7 features/known_bad.feature:11
+  kirikae run --tags "@known_bad and not @thin"`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if sentences {
+				fmt.Fprintln(c.OutOrStdout(), strings.Join(steps.Sentences(), "\n"))
+				return nil
+			}
+			kirikae, paymentd, err := self()
+			if err != nil {
+				return err
+			}
+			o.Kirikae, o.Paymentd, o.Paths = kirikae, paymentd, args
+			if !c.Flags().Changed("seed") {
+				o.Seed = randomSeed()
+			}
+			o.Stdout, o.Progress = c.OutOrStdout(), steps.NewProgress(c.ErrOrStderr())
+			o.Color = colored(os.Stdout)
+			code, err := steps.Run(c.Context(), o)
+			if err != nil {
+				return err
+			}
+			if code != steps.ExitPassed {
+				return exitCode(code)
+			}
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Runtime, "runtime", "auto", "where servers run: auto, local (processes on loopback)")
+	f.StringVar(&o.Tags, "tags", "", `tag expression, like "@region_loss and not @slow"`)
+	f.Uint64Var(&o.Seed, "seed", 0, "seed of everything random (default: a new one, printed)")
+	f.StringVar(&o.Out, "out", steps.DefaultOut, "folder of run folders")
+	f.BoolVar(&sentences, "sentences", false, "list the sentences that features can use, and exit")
+	return c
+}
+
+func randomSeed() uint64 {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return uint64(binary.LittleEndian.Uint32(b[:]))
+}
+
+// colored says whether a file is a terminal that wants colours.
+func colored(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
