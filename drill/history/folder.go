@@ -101,6 +101,22 @@ func Load(folder string) (*Run, error) {
 	return r, nil
 }
 
+// LoadJournal reads only the operator's journal of a run folder, which may still be growing; an absent one is empty.
+func LoadJournal(folder string) ([]Entry, error) {
+	r := &Run{Folder: folder}
+	err := r.journal()
+	return r.Journal, err
+}
+
+func (r *Run) journal() error {
+	return r.lines(JournalFile, func(b []byte) error {
+		var e Entry
+		err := json.Unmarshal(b, &e)
+		r.Journal = append(r.Journal, e)
+		return err
+	})
+}
+
 // lines calls f for each line of an NDJSON file of the folder; an absent file has none.
 func (r *Run) lines(name string, f func([]byte) error) error {
 	file, err := os.Open(filepath.Join(r.Folder, name))
