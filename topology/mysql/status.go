@@ -1,0 +1,89 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Status is what a server says about itself in one read. A confirm looks at these fields, never at the absence of an error.
+type Status struct {
+	UUID     string
+	Version  string
+	ReadOnly bool // read_only, or more
+	// SuperReadOnly stops every user, also those with all privileges.
+	SuperReadOnly bool
+	// PersistedReadOnly is what super_read_only will be after a restart, as persisted: a killed server comes back writable
+	// unless it is ON.
+	PersistedReadOnly bool
+	Executed          string // gtid_executed
+	Received          string // what the receiver fetched since it was pointed at its source; "" once detached
+	Source            string // host:port; "" when it follows nobody
+	// ReceiverOn says that it fetches or tries to: connected or connecting.
+	ReceiverOn        bool
+	ReceiverConnected bool
+	ApplierOn         bool
+	ApplierDelay      time.Duration
+	ReceiverError     string // last error, "" when none
+	ApplierError      string
+	Uptime            time.Duration // whole seconds
+	StartedAt         time.Time     // Uptime before the read: a restart between two reads is visible
+}
+
+const statusQuery = `SELECT @@global.server_uuid, @@version, @@global.read_only, @@global.super_read_only,
+  COALESCE((SELECT variable_value FROM performance_schema.persisted_variables WHERE variable_name = 'super_read_only'), ''),
+  @@global.gtid_executed,
+  (SELECT variable_value FROM performance_schema.global_status WHERE variable_name = 'Uptime'),
+  COALESCE(cc.host, ''), COALESCE(cc.port, 0),
+  COALESCE(cs.service_state, 'OFF'), COALESCE(cs.received_transaction_set, ''),
+  COALESCE(cs.last_error_number, 0), COALESCE(cs.last_error_message, ''),
+  COALESCE(ac.desired_delay, 0), COALESCE(ap.service_state, 'OFF'),
+  COALESCE((SELECT last_error_message FROM performance_schema.replication_applier_status_by_coordinator
+    WHERE channel_name = '' AND last_error_number <> 0 LIMIT 1), ''),
+  COALESCE((SELECT last_error_message FROM performance_schema.replication_applier_status_by_worker
+    WHERE channel_name = '' AND last_error_number <> 0 LIMIT 1), '')
+FROM (SELECT '' AS channel_name) AS ch
+LEFT JOIN performance_schema.replication_connection_configuration cc ON cc.channel_name = ch.channel_name
+LEFT JOIN performance_schema.replication_connection_status cs ON cs.channel_name = ch.channel_name
+LEFT JOIN performance_schema.replication_applier_configuration ac ON ac.channel_name = ch.channel_name
+LEFT JOIN performance_schema.replication_applier_status ap ON ap.channel_name = ch.channel_name`
+
+// Status reads the server's state.
+func (s *Server) Status(ctx context.Context) (Status, error) {
+	var st Status
+	err := s.do(ctx, "read status", func(ctx context.Context, c *sql.Conn) error {
+		var persisted, host, receiver, applier, coordinator, worker string
+		var port, errno, delay, uptime int64
+		err := c.QueryRowContext(ctx, statusQuery).Scan(&st.UUID, &st.Version, &st.ReadOnly, &st.SuperReadOnly,
+			&persisted, &st.Executed, &uptime, &host, &port, &receiver, &st.Received, &errno, &st.ReceiverError,
+			&delay, &applier, &coordinator, &worker)
+		if err != nil {
+			return err
+		}
+		st.PersistedReadOnly = strings.EqualFold(persisted, "ON") || persisted == "1"
+		st.Executed, st.Received = oneLine(st.Executed), oneLine(st.Received)
+		if host != "" {
+			st.Source = net.JoinHostPort(host, strconv.FormatInt(port, 10))
+		}
+		st.ReceiverOn, st.ReceiverConnected = receiver != "OFF", receiver == "ON"
+		if errno == 0 {
+			st.ReceiverError = ""
+		}
+		st.ApplierOn = applier == "ON"
+		st.ApplierDelay = time.Duration(delay) * time.Second
+		st.ApplierError = worker // the coordinator's only points at the worker's
+		if worker == "" {
+			st.ApplierError = coordinator
+		}
+		st.Uptime = time.Duration(uptime) * time.Second
+		st.StartedAt = time.Now().Add(-st.Uptime)
+		return nil
+	})
+	return st, err
+}
+
+// oneLine removes the line breaks that MySQL puts into GTID sets.
+func oneLine(set string) string { return strings.ReplaceAll(set, "\n", "") }
