@@ -1,0 +1,128 @@
+package cassandra
+
+import (
+	"fmt"
+	"math/big"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/kirikae/kirikae/topology"
+	"github.com/kirikae/kirikae/topology/provision"
+)
+
+// NodeOptions is one node of a cluster. Paths are those of the place where the node runs, addresses are IP addresses.
+type NodeOptions struct {
+	DataDir   string // absolute; its configuration goes to DataDir/conf, before each start
+	Cluster   string // name of the cluster, the same on all nodes: nodes of different worlds never join
+	Listen    string // address for other nodes of its region, and for clients
+	Broadcast string // its name in the ring: the door at which the other region dials it
+	DC        string
+	Rack      string   // "": r1
+	Token     string   // of Token
+	Seeds     []string // broadcast addresses; all nodes are seeds, so that none waits for another
+	JMXPort   int      // on 127.0.0.1; 0: no JMX port, so that nodes of one machine do not clash
+	Heap      string   // maximal heap, "400m"; "": that
+	// Alone starts the node for its data's sake, while its peers cannot be reached: it waits for nobody, sends nobody hints,
+	// and answers for its own region.
+	Alone bool
+	// Setpriv is the path of setpriv, put before java; "": look it up when this process is root. As root, Cassandra would
+	// lock its whole heap in memory; without CAP_IPC_LOCK it does not.
+	Setpriv string
+}
+
+// Token is the token of node i, from 1, of n in region dc, from 1: the ring cut into equal parts, and no token twice.
+func Token(i, n, dc int) string {
+	t := new(big.Int).Lsh(big.NewInt(1), 64)
+	t.Div(t, big.NewInt(int64(n)))
+	t.Mul(t, big.NewInt(int64(i-1)))
+	t.Sub(t, new(big.Int).Lsh(big.NewInt(1), 63))
+	return t.Add(t, big.NewInt(int64(100*dc))).String()
+}
+
+// Command starts a node. It writes its log to standard output.
+func Command(java provision.Java, in provision.Cassandra, o NodeOptions) topology.Command {
+	conf := filepath.Join(o.DataDir, "conf")
+	yaml, rackdc, logback := filepath.Join(conf, "cassandra.yaml"), filepath.Join(conf, "cassandra-rackdc.properties"), filepath.Join(conf, "logback.xml")
+	heap := o.Heap
+	if heap == "" {
+		heap = "400m"
+	}
+
+	var args []string
+	path := java.Path
+	if p := setpriv(o); p != "" {
+		path = p
+		args = append(args, "--bounding-set", "-ipc_lock", "--inh-caps", "-ipc_lock", java.Path)
+	}
+	args = append(args, in.JVMOptions...)
+	args = append(args, provision.RunFlags()...)
+	args = append(args,
+		"-Xmx"+heap, // the last one counts
+		"-javaagent:"+in.Jamm,
+		"-XX:+ExitOnOutOfMemoryError",
+		"-XX:+PerfDisableSharedMem",
+	)
+	if in.Archive != "" {
+		args = append(args, "-XX:SharedArchiveFile="+in.Archive)
+	}
+	args = append(args,
+		"-Dlogback.configurationFile=file://"+logback,
+		"-Dcassandra.config=file://"+yaml,
+		"-Dcassandra-rackdc.properties=file://"+rackdc,
+		"-Dcassandra.storagedir="+o.DataDir,
+		"-Dcassandra.logdir="+o.DataDir,
+		"-Dcassandra-foreground=yes",
+		"-Dcassandra.superuser_setup_delay_ms=0",
+		"-Dcassandra.shutdown_announce_in_ms=0",
+	)
+	if o.JMXPort != 0 {
+		args = append(args, "-Dcassandra.jmx.local.port="+strconv.Itoa(o.JMXPort), "-Dcom.sun.management.jmxremote.authenticate=false")
+	}
+	if o.Alone {
+		args = append(args, aloneFlags...)
+	} else {
+		args = append(args, clusterFlags...)
+	}
+	args = append(args, "-cp", strings.Join(in.ClassPath, ":"), "org.apache.cassandra.service.CassandraDaemon")
+	return topology.Command{Path: path, Args: args, Files: map[string]string{
+		yaml:    renderYAML(o),
+		rackdc:  renderRackDC(o),
+		logback: logbackXML,
+	}}
+}
+
+// clusterFlags are the waits that never failed when all nodes of both regions start at once.
+var clusterFlags = []string{
+	"-Dcassandra.ring_delay_ms=5000",
+	"-Dcassandra.gossip_settle_min_wait_ms=500",
+	"-Dcassandra.gossip_settle_interval_ms=250",
+	"-Dcassandra.gossip_settle_poll_success_required=2",
+}
+
+// aloneFlags wait for nobody: no shadow round of gossip worth the name, no settling.
+var aloneFlags = []string{
+	"-Dcassandra.ring_delay_ms=500",
+	"-Dcassandra.skip_wait_for_gossip_to_settle=0",
+}
+
+func setpriv(o NodeOptions) string {
+	if o.Setpriv != "" || os.Geteuid() != 0 {
+		return o.Setpriv
+	}
+	path, err := exec.LookPath("setpriv")
+	if err != nil {
+		return ""
+	}
+	return path
+}
+
+func renderRackDC(o NodeOptions) string {
+	rack := o.Rack
+	if rack == "" {
+		rack = "r1"
+	}
+	return fmt.Sprintf("dc=%s\nrack=%s\nprefer_local=true\n", o.DC, rack)
+}

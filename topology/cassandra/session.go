@@ -1,0 +1,131 @@
+package cassandra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gocql/gocql"
+
+	"github.com/kirikae/kirikae/topology"
+)
+
+// Site is one region's nodes, as clients of that region see them.
+type Site struct {
+	Name    string   // as errors and evidence name it; "": the first contact
+	Contact []string // "ip:port" of CQL
+	DC      string   // only nodes of it are ever dialled
+}
+
+// Session reads and writes in one region, at LOCAL_QUORUM where nothing else is said. Nothing is retried.
+//
+// Errors: topology.ErrUnreachable is proof that nothing was sent, topology.ErrUnknown that the outcome of a write is not known.
+// Any other error is Cassandra's refusal.
+type Session struct {
+	cql  *gocql.Session
+	name string
+}
+
+// Open connects to a region. It ends within ctx, or after some seconds.
+func Open(ctx context.Context, site Site) (*Session, error) {
+	cfg := config(site.Contact...)
+	cfg.HostFilter = gocql.DataCentreHostFilter(site.DC)
+	cfg.PoolConfig.HostSelectionPolicy = gocql.DCAwareRoundRobinPolicy(site.DC)
+	name := site.Name
+	if name == "" && len(site.Contact) > 0 {
+		name = site.Contact[0]
+	}
+	return open(ctx, cfg, name)
+}
+
+// openNode connects to one node and to no other, to hear its own view.
+func openNode(ctx context.Context, address string) (*Session, error) {
+	cfg := config(address)
+	cfg.DisableInitialHostLookup = true
+	cfg.Events.DisableTopologyEvents, cfg.Events.DisableNodeStatusEvents, cfg.Events.DisableSchemaEvents = true, true, true
+	cfg.NumConns = 1
+	return open(ctx, cfg, address)
+}
+
+func config(contact ...string) *gocql.ClusterConfig {
+	cfg := gocql.NewCluster(contact...)
+	cfg.ProtoVersion = 4
+	cfg.Consistency = gocql.LocalQuorum
+	cfg.ConnectTimeout = 2 * time.Second
+	cfg.Timeout = 6 * time.Second // above Cassandra's own, so that its answer is heard
+	cfg.WriteTimeout = 2 * time.Second
+	cfg.ReconnectInterval = time.Second
+	cfg.MaxWaitSchemaAgreement = 2 * time.Second // 60 s by default, waited in full while a region is gone
+	cfg.ReconnectionPolicy = &gocql.ConstantReconnectionPolicy{MaxRetries: 1, Interval: 100 * time.Millisecond}
+	cfg.PageSize = 1000
+	cfg.Logger = silent{}
+	return cfg
+}
+
+// silent drops what the driver says on its own: what matters comes back as an error.
+type silent struct{}
+
+func (silent) Print(...any)          {}
+func (silent) Printf(string, ...any) {}
+func (silent) Println(...any)        {}
+
+func open(ctx context.Context, cfg *gocql.ClusterConfig, name string) (*Session, error) {
+	type opened struct {
+		s   *gocql.Session
+		err error
+	}
+	ch := make(chan opened, 1)
+	go func() { // the driver takes no context here; its own time-outs end it
+		s, err := cfg.CreateSession()
+		ch <- opened{s, err}
+	}()
+	select {
+	case o := <-ch:
+		if o.err != nil {
+			return nil, fmt.Errorf("connect to Cassandra %s: %w: %w", name, topology.ErrUnreachable, o.err)
+		}
+		return &Session{cql: o.s, name: name}, nil
+	case <-ctx.Done():
+		go func() {
+			if o := <-ch; o.s != nil {
+				o.s.Close()
+			}
+		}()
+		return nil, fmt.Errorf("connect to Cassandra %s: %w: %w", name, topology.ErrUnreachable, context.Cause(ctx))
+	}
+}
+
+// Name is the site's name, as given.
+func (s *Session) Name() string { return s.name }
+
+// Close ends the connections.
+func (s *Session) Close() { s.cql.Close() }
+
+// wrap names what failed and classifies it.
+func (s *Session) wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if kind := kindOf(err); kind != nil {
+		return fmt.Errorf("%s at Cassandra %s: %w: %w", what, s.name, kind, err)
+	}
+	return fmt.Errorf("%s at Cassandra %s: %w", what, s.name, err)
+}
+
+// kindOf is the kind of an error of the driver; nil when Cassandra itself refused.
+func kindOf(err error) error {
+	var writeTimeout *gocql.RequestErrWriteTimeout
+	var writeFailure *gocql.RequestErrWriteFailure
+	var refusal gocql.RequestError
+	switch {
+	case errors.Is(err, gocql.ErrNoConnections), errors.Is(err, gocql.ErrNoConnectionsStarted), errors.Is(err, gocql.ErrSessionClosed),
+		errors.Is(err, gocql.ErrNoStreams):
+		return topology.ErrUnreachable
+	case errors.As(err, &writeTimeout), errors.As(err, &writeFailure):
+		return topology.ErrUnknown // some replicas may have it
+	case errors.As(err, &refusal), errors.Is(err, gocql.ErrNotFound):
+		return nil
+	}
+	return topology.ErrUnknown
+}
