@@ -419,7 +419,7 @@ func TestNoWedge(t *testing.T) {
 	l := r.link(tokyo, osaka)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	for round := range 5 {
+	for round := range 2 {
 		for _, f := range []topology.Fault{
 			{Kind: topology.Slow, Delay: 20 * time.Millisecond}, {}, {Kind: topology.BlackHole}, {}, {Kind: topology.Narrow, Rate: 64},
 			{Kind: topology.Cut}, {},
@@ -444,14 +444,14 @@ func TestNoWedge(t *testing.T) {
 func stuff(t *testing.T, r *rig) {
 	t.Helper()
 	block := make([]byte, 1<<16)
-	for range 4 {
+	for range 2 {
 		c, err := net.Dial("tcp", r.routes[0].Door)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { c.Close() })
 		for {
-			c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+			c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
 			if _, err := c.Write(block); err != nil {
 				if !timeout(err) {
 					t.Fatal(err)
