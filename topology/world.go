@@ -95,6 +95,13 @@ type Node interface {
 	Logs(ctx context.Context, n int) ([]string, error)
 }
 
+// LoneStarter is a node that can be started alone, so that the evidence on its disk can be read while its site is cut off: a
+// MySQL comes up read-only and follows no one, a Cassandra node waits for no peer. Nodes of products that need no such thing
+// may not have it.
+type LoneStarter interface {
+	StartAlone(ctx context.Context) error
+}
+
 // State of a node.
 type State string
 
