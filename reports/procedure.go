@@ -1,0 +1,127 @@
+package reports
+
+import (
+	"time"
+
+	"github.com/kirikae/kirikae/drill/history"
+)
+
+// Step is one step of a procedure, as its journal tells it.
+type Step struct {
+	Procedure string  `json:"procedure"`
+	Number    string  `json:"number"` // path of numbers: "4", or "4.1" inside a called procedure
+	Title     string  `json:"title"`
+	Verb      string  `json:"verb"`
+	Manual    bool    `json:"manual"`  // waits for a person
+	State     string  `json:"state"`   // one of Step…
+	Budget    float64 `json:"budget"`  // seconds it may take, 0 when the procedure sets none
+	Machine   float64 `json:"machine"` // seconds of work
+	Waiting   float64 `json:"waiting"` // seconds of waiting for a person
+	Attempts  int     `json:"attempts"`
+	Error     string  `json:"error,omitempty"`
+
+	began, ended history.Instant
+	waits        []interval // for a person
+}
+
+// States of a step.
+const (
+	StepDone       = "done"        // confirmed after an act of an operator
+	StepAlready    = "already"     // its confirming read held before any act: done by somebody, or by an operator that was killed
+	StepFailed     = "failed"      // the operator stopped here
+	StepUnfinished = "not settled" // neither confirmed nor failed: the operator died here, and nobody resumed
+)
+
+// interval is a stretch of the timeline.
+type interval struct{ from, to history.Instant }
+
+func (i interval) d() time.Duration { return i.to.Sub(i.from) }
+
+// steps reads the journal: one Step for each number, over all operator processes that tried it.
+func steps(run *history.Run) []Step {
+	var out []*Step
+	byNumber := map[string]*Step{}
+	for _, e := range run.Journal {
+		if e.Step == "" {
+			continue
+		}
+		id := e.Procedure + "\x00" + e.Step
+		s := byNumber[id]
+		if s == nil {
+			s = &Step{Procedure: e.Procedure, Number: e.Step, began: e.T, ended: e.T, State: StepUnfinished}
+			byNumber[id] = s
+			out = append(out, s)
+		}
+		s.add(e)
+	}
+	end := lastInstant(run)
+	flat := make([]Step, 0, len(out))
+	for _, s := range out {
+		if s.State == StepUnfinished { // it lasted until the operator was gone, and the last thing known is all there is
+			s.ended = max(s.ended, s.endOfOperator(run, end))
+		}
+		var waited time.Duration
+		for i := range s.waits {
+			if s.waits[i].to == 0 {
+				s.waits[i].to = s.ended
+			}
+			waited += s.waits[i].d()
+		}
+		s.Waiting = waited.Seconds()
+		s.Machine = (s.ended.Sub(s.began) - waited).Seconds()
+		flat = append(flat, *s)
+	}
+	return flat
+}
+
+// add takes one journal entry into the step.
+func (s *Step) add(e history.Entry) {
+	s.Attempts = max(s.Attempts, e.Attempt, 1)
+	s.Manual = s.Manual || e.Manual
+	if e.Title != "" {
+		s.Title = e.Title
+	}
+	if e.Verb != "" {
+		s.Verb = e.Verb
+	}
+	if e.Budget > 0 {
+		s.Budget = e.Budget.D().Seconds()
+	}
+	s.ended = max(s.ended, e.T)
+	if n := len(s.waits); n > 0 && s.waits[n-1].to == 0 && e.Kind != history.EntryWait {
+		s.waits[n-1].to = e.T
+	}
+	switch e.Kind {
+	case history.EntryWait:
+		if n := len(s.waits); e.Manual && (n == 0 || s.waits[n-1].to != 0) {
+			s.waits = append(s.waits, interval{from: e.T})
+		}
+	case history.EntryConfirm:
+		s.State, s.Error = StepDone, ""
+	case history.EntryAlready:
+		s.State, s.Error = StepAlready, ""
+	case history.EntryFailed:
+		s.State, s.Error = StepFailed, e.Error
+	}
+}
+
+// endOfOperator is when the operator that last touched an unsettled step was certainly gone: the next operator's begin, or the
+// end of what is known.
+func (s *Step) endOfOperator(run *history.Run, end history.Instant) history.Instant {
+	for _, e := range run.Journal {
+		if e.Kind == history.EntryBegin && e.T > s.ended {
+			return e.T
+		}
+	}
+	return end
+}
+
+// during names the step that was under way at t, or "".
+func (r Report) during(t history.Instant) string {
+	for _, s := range r.Steps {
+		if t >= s.began && t <= s.ended {
+			return "step " + s.Number + " " + s.Title
+		}
+	}
+	return ""
+}

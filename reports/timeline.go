@@ -1,0 +1,294 @@
+package reports
+
+import (
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/kirikae/kirikae/drill/history"
+)
+
+// binWidth is the resolution of the counts on the time axis.
+const binWidth = 250 * time.Millisecond
+
+// timeline is the picture of a run in plain values: everything on one axis, before anything is drawn.
+type timeline struct {
+	from, to history.Instant // all that is known
+	view     interval        // what is shown first: while load ran
+	zero     history.Instant // instant that the axis calls 0
+	zeroName string
+
+	phases    []span
+	faults    []span
+	flags     []flag // decision, cut, persons, operators that started
+	attests   []tick
+	steps     []Step
+	streams   []stream
+	served    []lane // acknowledged payments by the site that answered
+	canaries  []lane // canaries by site
+	lags      []sample
+	snapshots []tick
+}
+
+type span struct {
+	name, title string
+	interval
+	open bool // it had not ended when the record did
+}
+
+type flag struct {
+	name, title string
+	t           history.Instant
+}
+
+type tick struct {
+	title string
+	t     history.Instant
+	good  bool
+}
+
+type sample struct {
+	t history.Instant
+	d time.Duration
+}
+
+// stream is one kind of operation: counts over time, and every single latency.
+type stream struct {
+	name string
+	bins []bin
+	dots []dot
+}
+
+type bin struct{ ok, fail, info, shed int }
+
+type dot struct {
+	t       history.Instant // intended
+	d       time.Duration   // 0: it never ended
+	outcome history.Outcome
+}
+
+// lane is one row of ticks, by outcome.
+type lane struct {
+	name  string
+	ticks map[history.Outcome][]history.Instant
+}
+
+// draw reads a run into a timeline. It takes any run, an empty one too.
+func readTimeline(run *history.Run, steps []Step) timeline {
+	t := timeline{steps: steps, from: firstInstant(run), to: lastInstant(run)}
+	t.zero, t.zeroName = run.Meta.Origin, "start of the run"
+	if t.zero == 0 {
+		t.zero = t.from
+	}
+	if cut, ok := run.Cut(); ok {
+		t.zero, t.zeroName = cut, "the last link was cut"
+	}
+	t.readMarks(run)
+	t.readOperations(run)
+	t.readView(run)
+	for _, e := range run.Journal {
+		if e.Kind == history.EntryBegin {
+			name := "operator"
+			if e.Attempt > 1 {
+				name = "operator resumes"
+			}
+			t.flags = append(t.flags, flag{name, name + ": " + e.Procedure + ", by " + e.Who, e.T})
+		}
+	}
+	slices.SortStableFunc(t.flags, func(a, b flag) int { return int(a.t.Sub(b.t)) })
+	return t
+}
+
+func (t *timeline) readMarks(run *history.Run) {
+	for _, m := range run.Marks {
+		if m.Kind == history.KindPhase {
+			if n := len(t.phases); n > 0 && t.phases[n-1].to == 0 {
+				t.phases[n-1].to = m.T
+			}
+			t.phases = append(t.phases, span{name: m.Name, interval: interval{from: m.T}})
+		}
+	}
+	if n := len(t.phases); n > 0 && t.phases[n-1].to == 0 {
+		t.phases[n-1].to, t.phases[n-1].open = t.to, true
+	}
+	t.readFaults(run)
+	// A mark that cannot be read is the judges' to complain of; the picture shows what there is.
+	people, _ := history.Marked[history.PersonData](run, history.KindPerson)
+	for _, p := range people {
+		t.flags = append(t.flags, flag{"person", p.Data.Who + ": " + p.Data.Did, p.T})
+	}
+	decisions, _ := history.Marked[history.PersonData](run, history.KindDecision)
+	for _, p := range decisions {
+		t.flags = append(t.flags, flag{"decision", "decision, by " + p.Data.Who + ": " + p.Data.Did, p.T})
+	}
+	attests, _ := history.Marked[history.AttestData](run, history.KindAttest)
+	for _, a := range attests {
+		t.attests = append(t.attests, tick{a.Data.Link + " " + a.Data.When + " the fault: declared " + a.Data.Declared + ", old connection " + a.Data.Old + ", new connection " + a.Data.New, a.T, a.Data.Agrees})
+	}
+	lags, _ := history.Marked[history.LagData](run, history.KindLag)
+	for _, l := range lags {
+		t.lags = append(t.lags, sample{l.T, l.Data.Lag.D()})
+	}
+	snapshots, _ := history.Marked[history.SnapshotData](run, history.KindSnapshot)
+	for _, s := range snapshots {
+		good := len(s.Data.Mismatched) == 0 && s.Data.Balance == s.Data.Constant && s.Data.EntrySum == 0
+		t.snapshots = append(t.snapshots, tick{s.Data.Node, s.T, good})
+	}
+}
+
+func (t *timeline) readFaults(run *history.Run) {
+	faults, _ := history.Marked[history.FaultData](run, history.KindFault)
+	for _, f := range faults {
+		if f.Data.Action == "heal" {
+			for i := range t.faults {
+				if t.faults[i].name == f.Name && t.faults[i].open {
+					t.faults[i].to, t.faults[i].open = f.Data.Done, false
+				}
+			}
+			continue
+		}
+		s := span{name: f.Name, interval: interval{f.Data.Began, t.to}, open: true}
+		if s.from == 0 {
+			s.from = f.T
+		}
+		for i, x := range f.Data.Targets {
+			if i > 0 {
+				s.title += ", "
+			}
+			s.title += x
+		}
+		t.faults = append(t.faults, s)
+		if f.Data.Cut != 0 {
+			t.flags = append(t.flags, flag{"cut", "last link of the lost site cut", f.Data.Cut})
+		}
+	}
+}
+
+func (t *timeline) readOperations(run *history.Run) {
+	byStream := map[string]*stream{}
+	served, canaries := map[string]*lane{}, map[string]*lane{}
+	put := func(m map[string]*lane, site string, o history.Operation, at history.Instant) {
+		if site == "" {
+			site = "unknown"
+		}
+		if m[site] == nil {
+			m[site] = &lane{site, map[history.Outcome][]history.Instant{}}
+		}
+		m[site].ticks[o.Outcome] = append(m[site].ticks[o.Outcome], at)
+	}
+	for _, o := range run.Operations {
+		at := o.Intended
+		if at == 0 {
+			at = o.Sent
+		}
+		if o.Stream == history.StreamCanary {
+			put(canaries, o.Site, o, at)
+			continue
+		}
+		if o.Outcome == history.OK && o.Stream == history.StreamPayment {
+			put(served, o.Site, o, o.Finished)
+		}
+		s := byStream[o.Stream]
+		if s == nil {
+			s = &stream{name: o.Stream, bins: make([]bin, t.to.Sub(t.from)/binWidth+1)}
+			byStream[o.Stream] = s
+		}
+		d := dot{t: at, outcome: o.Outcome}
+		if o.Finished > at {
+			d.d = o.Finished.Sub(at)
+		}
+		s.dots = append(s.dots, d)
+		s.bins[at.Sub(t.from)/binWidth].add(o.Outcome)
+	}
+	for _, name := range []string{history.StreamPayment, history.StreamProbe, history.StreamRepeat} {
+		if s := byStream[name]; s != nil {
+			t.streams = append(t.streams, *s)
+			delete(byStream, name)
+		}
+	}
+	t.served, t.canaries = sortLanes(run, served), sortLanes(run, canaries)
+}
+
+func (b *bin) add(o history.Outcome) {
+	switch o {
+	case history.OK:
+		b.ok++
+	case history.Fail:
+		b.fail++
+	case history.Shed:
+		b.shed++
+	default:
+		b.info++
+	}
+}
+
+// sortLanes puts the region that served at the start first.
+func sortLanes(run *history.Run, m map[string]*lane) []lane {
+	var out []lane
+	for _, l := range m {
+		out = append(out, *l)
+	}
+	rank := func(site string) string {
+		switch site {
+		case run.Meta.Active:
+			return "0"
+		case run.Meta.Standby:
+			return "1"
+		}
+		return "2" + site
+	}
+	sort.Slice(out, func(i, j int) bool { return rank(out[i].name) < rank(out[j].name) })
+	return out
+}
+
+// readView chooses what is shown first: from the load's start to its end, with a little air. Starting servers and reading
+// final states take longer than the drill itself and would press it into a corner.
+func (t *timeline) readView(run *history.Run) {
+	t.view = interval{t.from, t.to}
+	if at, ok := run.Phase(history.PhaseLoad); ok {
+		t.view.from = at.Add(-time.Second)
+	}
+	if at, ok := run.Phase(history.PhaseLoadEnd); ok {
+		t.view.to = at.Add(time.Second)
+	}
+	t.view.from, t.view.to = max(t.view.from, t.from), min(t.view.to, t.to)
+	if t.view.to <= t.view.from {
+		t.view = interval{t.from, t.to}
+	}
+}
+
+// firstInstant is the earliest thing that a run knows.
+func firstInstant(run *history.Run) history.Instant {
+	first := run.Meta.Origin
+	least := func(t history.Instant) {
+		if t != 0 && (first == 0 || t < first) {
+			first = t
+		}
+	}
+	for _, o := range run.Operations {
+		least(o.Intended)
+		least(o.Sent)
+	}
+	for _, m := range run.Marks {
+		least(m.T)
+	}
+	for _, e := range run.Journal {
+		least(e.T)
+	}
+	return first
+}
+
+// lastInstant is the latest one, never before the first.
+func lastInstant(run *history.Run) history.Instant {
+	last := max(run.Meta.Ended, run.Meta.Origin)
+	for _, o := range run.Operations {
+		last = max(last, o.Intended, o.Sent, o.Finished)
+	}
+	for _, m := range run.Marks {
+		last = max(last, m.T)
+	}
+	for _, e := range run.Journal {
+		last = max(last, e.T)
+	}
+	return last
+}
