@@ -208,6 +208,7 @@ func (p *reader) links(t *Topology, f file) {
 	services := []string{string(ServiceMySQL), string(ServiceCassandra), string(ServiceHTTP), string(ServiceAcquirer)}
 	needed := t.needed()
 	declared := map[LinkID]bool{}
+	before := len(p.errs)
 	for i, l := range f.Links {
 		at := fmt.Sprintf("$.links[%d]", i)
 		delay, ok := p.duration(at+".delay", "delay", l.Delay, 0, maxDelay)
@@ -256,7 +257,7 @@ func (p *reader) links(t *Topology, f file) {
 			missing = append(missing, fmt.Sprintf("%s between %s and %s", id.Service, id.From, id.To))
 		}
 	}
-	if len(missing) > 0 && len(t.Regions) == maxRegions {
+	if len(missing) > 0 && len(p.errs) == before && len(t.Regions) == maxRegions { // one mistyped name is one error
 		sort.Strings(missing)
 		p.bad("$.links", "no link is declared for %s: every connection between sites has to pass one", strings.Join(missing, ", "))
 	}
