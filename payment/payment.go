@@ -96,10 +96,10 @@ type Writer struct {
 // Errors of the stores. A caller may say that nothing happened only on ErrNotExecuted; every error that is none of these leaves
 // the outcome unknown.
 var (
-	ErrNotExecuted = errors.New("not executed")                  // proof: never sent, refused by the store, or rolled back
-	ErrStaleEpoch  = errors.New("stale epoch")                   // the store is in another epoch; always with ErrNotExecuted
+	ErrNotExecuted = errors.New("not executed")                   // proof: never sent, refused by the store, or rolled back
+	ErrStaleEpoch  = errors.New("stale epoch")                    // the store is in another epoch; always with ErrNotExecuted
 	ErrConflict    = errors.New("key is known with another body") // always with ErrNotExecuted
-	ErrNoAccount   = errors.New("no such account")               // always with ErrNotExecuted
+	ErrNoAccount   = errors.New("no such account")                // always with ErrNotExecuted
 	ErrNotFound    = errors.New("not found")
 )
 

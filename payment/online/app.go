@@ -1,0 +1,130 @@
+// Package online is the application: it takes payments and moves them forward through the acquirer and both stores (articles
+// 001 and 002). App is the flow, over the storage interfaces alone; Node is one running application node around it.
+package online
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kirikae/kirikae/payment"
+)
+
+// App pays. It is a plain value: everything from outside comes in here.
+type App struct {
+	Writer   payment.Writer
+	Ledger   payment.Ledger
+	Journal  payment.Journal
+	Acquirer payment.Acquirer
+	Defects  []payment.Defect
+	Log      *slog.Logger
+
+	late sync.WaitGroup // commits that AckBeforeCommit put off
+}
+
+// lateness of the commits that AckBeforeCommit puts off, and the time they may then take.
+const (
+	ackLead   = 200 * time.Millisecond
+	lateLimit = 5 * time.Second
+)
+
+// Pay makes a payment, or finishes what an earlier attempt with its key left undone, always forward: row, charge, money, event.
+//
+// A nil error is a promise by both stores. An error that is payment.ErrNotExecuted proves that this payment was not charged by
+// this attempt, and that no earlier one had begun it; after any other error its outcome is unknown, and the same key asked again
+// finishes it.
+func (a *App) Pay(ctx context.Context, p payment.Payment) (payment.Payment, error) {
+	row, err := a.Ledger.Open(ctx, p, a.Writer)
+	if err != nil {
+		if errors.Is(err, payment.ErrStaleEpoch) && row.State != "" { // an earlier attempt may have charged it
+			return payment.Payment{}, unsure{err}
+		}
+		return payment.Payment{}, err
+	}
+	if row.State == payment.Pending {
+		if err := a.charge(ctx, row); err != nil {
+			return payment.Payment{}, unsure{err}
+		}
+		if a.has(payment.AckBeforeCommit) {
+			return a.acknowledgeEarly(row), nil
+		}
+		if row, err = a.Ledger.Finish(ctx, p.Key, a.Writer); err != nil {
+			return payment.Payment{}, unsure{err}
+		}
+	}
+	// A row that was DONE already may lack its event: it is written again, as it would have been.
+	if err := a.Journal.Append(ctx, event(row)); err != nil {
+		return payment.Payment{}, unsure{err}
+	}
+	return row, nil
+}
+
+// charge asks the acquirer with the payment's id as request key, so that any attempt of any node at any time is the same request.
+func (a *App) charge(ctx context.Context, p payment.Payment) error {
+	request := p.Key
+	if a.has(payment.NewRequestKey) {
+		request = rand.Text()
+		a.Log.Warn("defect acts: new request key", "defect", payment.NewRequestKey, "payment", p.Key, "request", request)
+	}
+	_, err := a.Acquirer.Charge(ctx, payment.Charge{Payment: p.Key, Request: request, Yen: p.Yen})
+	return err
+}
+
+// acknowledgeEarly is the defect ack-before-commit: it returns the answer that only both stores could give, and asks them later.
+func (a *App) acknowledgeEarly(p payment.Payment) payment.Payment {
+	a.Log.Warn("defect acts: acknowledged before commit", "defect", payment.AckBeforeCommit, "payment", p.Key)
+	a.late.Go(func() {
+		time.Sleep(ackLead) // the defect itself: time in which a loss goes unseen
+		ctx, cancel := context.WithTimeout(context.Background(), lateLimit)
+		defer cancel()
+		done, err := a.Ledger.Finish(ctx, p.Key, a.Writer)
+		if err == nil {
+			err = a.Journal.Append(ctx, event(done))
+		}
+		if err != nil {
+			a.Log.Error("defect acted: an acknowledged payment was not committed", "payment", p.Key, "error", err)
+		}
+	})
+	p.State, p.Epoch, p.Site, p.Node = payment.Done, a.Writer.Epoch, a.Writer.Site, a.Writer.Node
+	return p
+}
+
+// Probe writes a tiny row to both stores, the ledger first: its refusal proves that nothing was written.
+func (a *App) Probe(ctx context.Context, p payment.Probe) error {
+	if err := a.Ledger.Probe(ctx, p, a.Writer); err != nil {
+		return err
+	}
+	if err := a.Journal.Probe(ctx, p); err != nil {
+		return unsure{err}
+	}
+	return nil
+}
+
+// Ready says why the application could not take a payment now, or nil.
+func (a *App) Ready(ctx context.Context) (ledger, journal error) {
+	var both sync.WaitGroup
+	both.Go(func() { ledger = a.Ledger.Ready(ctx, a.Writer) })
+	both.Go(func() { journal = a.Journal.Ready(ctx) })
+	both.Wait()
+	return ledger, journal
+}
+
+// Wait returns when no put-off commit is left. Call it after the last request.
+func (a *App) Wait() { a.late.Wait() }
+
+func (a *App) has(d payment.Defect) bool { return slices.Contains(a.Defects, d) }
+
+func event(p payment.Payment) payment.Event {
+	return payment.Event{Key: p.Key, Yen: p.Yen, Epoch: p.Epoch, Site: p.Site}
+}
+
+// unsure hides from errors.Is what a later step of a payment could prove about itself alone: the payment as a whole may have
+// happened.
+type unsure struct{ err error }
+
+func (u unsure) Error() string { return fmt.Sprintf("outcome unknown: %v", u.err) }
