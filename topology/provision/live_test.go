@@ -1,0 +1,44 @@
+package provision
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+)
+
+// live skips a test that fetches and starts real servers.
+func live(t *testing.T) {
+	t.Helper()
+	if os.Getenv("KIRIKAE_LIVE") != "1" {
+		t.Skip("needs real servers: set KIRIKAE_LIVE=1")
+	}
+}
+
+// The user's own cache is filled if it is not, and is then whole at once.
+func TestEnsureLive(t *testing.T) {
+	live(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
+	defer cancel()
+	i, err := Ensure(ctx, Options{Log: func(l string) { t.Log(l) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	again, err := Ensure(ctx, Options{Log: func(l string) { t.Errorf("a second run said: %s", l) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begin); took > time.Second {
+		t.Errorf("a second run took %v, at most 1 s is wanted", took)
+	}
+	found, err := Find("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []Install{again, found} {
+		if o.MySQL.Template != i.MySQL.Template || o.Java != i.Java || o.Cassandra.Archive != i.Cassandra.Archive {
+			t.Errorf("got %+v, first %+v", o, i)
+		}
+	}
+}
