@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -116,7 +115,7 @@ func command(stderr io.Writer) *cobra.Command {
 		return nil
 	}
 	region := func() *params.Client {
-		return params.NewClient(store, httpTransport(4), time.Second)
+		return params.NewClient(store, nil, time.Second)
 	}
 
 	add("online", "The application: payments over both stores", true,
@@ -273,21 +272,10 @@ func connect(p payment.Parameters, secret string, log *slog.Logger) (online.Stor
 	return online.Stores{
 		Ledger:   ledger,
 		Journal:  journal,
-		Acquirer: acquirer.NewClient(p.Acquirer, httpTransport(32), 1500*time.Millisecond),
+		Acquirer: acquirer.NewClient(p.Acquirer, nil, 1500*time.Millisecond),
 		Run:      journal.Run,
 		Close:    ledger.Close,
 	}, nil
-}
-
-// httpTransport bounds dials; calls bound themselves.
-func httpTransport(idle int) *http.Transport {
-	return &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: 500 * time.Millisecond}).DialContext,
-		MaxIdleConns:        idle,
-		MaxIdleConnsPerHost: idle,
-		IdleConnTimeout:     30 * time.Second,
-		DisableCompression:  true,
-	}
 }
 
 func needed(flag, value string) error {

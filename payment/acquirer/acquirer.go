@@ -237,7 +237,11 @@ type Client struct {
 var _ payment.Acquirer = (*Client)(nil)
 
 // NewClient makes a client of the acquirer at "http://host:port". timeout bounds one charge.
+// Without a transport it makes its own.
 func NewClient(url string, rt http.RoundTripper, timeout time.Duration) *Client {
+	if rt == nil {
+		rt = web.Transport(500*time.Millisecond, 32)
+	}
 	return &Client{url: web.URL(url), rt: rt, timeout: timeout}
 }
 

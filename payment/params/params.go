@@ -183,8 +183,12 @@ type Client struct {
 
 var _ payment.Params = (*Client)(nil)
 
-// NewClient makes a client of the store at "http://host:port". timeout bounds one call.
+// NewClient makes a client of the store at "http://host:port". timeout bounds one call. Without a
+// transport it makes its own.
 func NewClient(url string, rt http.RoundTripper, timeout time.Duration) *Client {
+	if rt == nil {
+		rt = web.Transport(500*time.Millisecond, 4)
+	}
 	return &Client{url: web.URL(url), rt: rt, timeout: timeout}
 }
 
