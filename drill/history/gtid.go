@@ -116,6 +116,17 @@ func (g GTIDSet) Contains(gtid string) bool {
 	return one.Subtract(g).Empty()
 }
 
+// Server returns the part of the set that one server wrote, by its UUID.
+func (g GTIDSet) Server(uuid string) GTIDSet {
+	out := GTIDSet{sets: map[string][]span{}}
+	for key, spans := range g.sets {
+		if by, _, _ := strings.Cut(key, ":"); by == strings.ToLower(uuid) {
+			out.sets[key] = spans
+		}
+	}
+	return out
+}
+
 // Empty says whether the set holds nothing.
 func (g GTIDSet) Empty() bool { return len(g.sets) == 0 }
 

@@ -111,11 +111,12 @@ func (s *Server) Close() error {
 	return s.file.Close()
 }
 
-// Handler serves POST /charges, GET /charges/PAYMENT, GET /status and GET /healthz.
+// Handler serves POST /charges, GET /charges/PAYMENT, GET /charges (the log as it is, NDJSON), GET /status and GET /healthz.
 func (s *Server) Handler() http.Handler {
 	m := web.Mux()
 	m.HandleFunc("POST /charges", s.charge)
 	m.HandleFunc("GET /charges/{payment}", s.find)
+	m.HandleFunc("GET /charges", s.lines)
 	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
 		web.Answer(w, http.StatusOK, map[string]bool{"ok": true})
 	})
@@ -126,6 +127,19 @@ func (s *Server) Handler() http.Handler {
 		web.Answer(w, http.StatusOK, map[string]any{"node": s.node, "charged": charged, "payments": payments, "latency": s.latency.String()})
 	})
 	return web.Identify(s.node, "", web.NoEpoch, m)
+}
+
+// lines hands out the log: the auditor's view.
+func (s *Server) lines(w http.ResponseWriter, _ *http.Request) {
+	s.mu.Lock()
+	b, err := os.ReadFile(s.file.Name())
+	s.mu.Unlock()
+	if err != nil {
+		http.Error(w, "read charge log: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	_, _ = w.Write(b) // a reader that went away needs no answer
 }
 
 // Answer to POST /charges.

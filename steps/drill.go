@@ -1,0 +1,341 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kirikae/kirikae/drill/check"
+	"github.com/kirikae/kirikae/drill/fault"
+	"github.com/kirikae/kirikae/drill/history"
+	"github.com/kirikae/kirikae/drill/workload"
+	"github.com/kirikae/kirikae/topology"
+)
+
+// Drill is one scenario being played. Its methods are the sentences.
+type Drill struct {
+	options  Options
+	scenario Scenario
+	runtime  topology.Runtime
+
+	ctx    context.Context // of the run; a scenario's own context ends with its last sentence
+	cancel context.CancelFunc
+	ran    bool // the scenario was opened: it counts
+	code   int  // exit code, once closed
+
+	folder  string
+	meta    history.Meta
+	record  *history.Recorder
+	defects map[string][]string
+	plan    workload.Plan
+	person  time.Duration // after which the person on duty acts; 0: nobody is on duty
+
+	process  *childWorld
+	world    topology.World
+	estate   *Estate
+	load     *workload.Load
+	canaries *workload.Canaries
+	guard    *fault.Guard
+	lost     topology.Site // set by the fault
+	decided  bool
+	samplers []*workload.Sampler
+
+	evidence history.Evidence
+	ended    bool // end was begun
+	judged   *check.Drill
+}
+
+// open makes the run folder and writes down what this drill is, before anything starts.
+func (d *Drill) open(ctx context.Context) error {
+	d.ran = true
+	d.ctx, d.cancel = context.WithCancel(ctx)
+	d.defects = map[string][]string{}
+	clock := history.Monotonic{}
+	d.meta = history.Meta{
+		Schema: history.SchemaVersion, Name: d.scenario.Name, Feature: d.scenario.Feature, Line: d.scenario.Line,
+		Tags: d.scenario.Tags, Steps: d.scenario.Steps, Seed: d.options.Seed, Runtime: d.runtime.Name(),
+		BootID: history.BootID(), PID: os.Getpid(), Origin: clock.Now(), Started: time.Now().Format(time.RFC3339),
+		Objectives: defaults(), Engines: map[string]string{},
+	}
+	if err := promises(d.scenario, &d.meta); err != nil {
+		return err
+	}
+	folder, err := makeFolder(d.options.Out, d.scenario.Name, time.Now())
+	if err != nil {
+		return fmt.Errorf("%w: %w", err, topology.ErrEnvironment)
+	}
+	d.folder = folder
+	if err := d.saveMeta(); err != nil {
+		return err
+	}
+	d.record, err = history.NewRecorder(folder, clock)
+	if err != nil {
+		return err
+	}
+	d.plan = workload.Plan{Seed: d.options.Seed}
+	d.say("drill", "%s  (%s)", d.scenario.Name, d.scenario.Place())
+	return nil
+}
+
+func (d *Drill) say(who, format string, args ...any) { d.options.Progress.Say(who, format, args...) }
+
+func (d *Drill) saveMeta() error {
+	return history.WriteJSON(filepath.Join(d.folder, history.MetaFile), d.meta)
+}
+
+func (d *Drill) phase(name string) { d.record.Mark(history.KindPhase, name, nil) }
+
+// Given
+
+func (d *Drill) plantDefect(defect string) error {
+	d.defects[string(topology.App)] = append(d.defects[string(topology.App)], "--defect", defect)
+	d.meta.Planted = append(d.meta.Planted, "app: "+defect)
+	return d.saveMeta()
+}
+
+func (d *Drill) plantBypass() error {
+	d.defects["wan"] = append(d.defects["wan"], "bypass")
+	d.meta.Planted = append(d.meta.Planted, "wan: traffic goes around the proxies")
+	return d.saveMeta()
+}
+
+// worldUp starts the world process and attaches to what it made, as any other process would.
+func (d *Drill) worldUp(ctx context.Context, file string) error {
+	d.phase(history.PhaseWorldUp)
+	path, err := topologyFile(file, d.folder)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	d.process, err = StartWorld(ctx, d.options.Kirikae, WorldSpec{
+		Folder: d.folder, Topology: path, Runtime: d.runtime.Name(), Seed: d.options.Seed, Defects: d.defects,
+	}, func(line string) { d.say("world", "%s", line) })
+	if err != nil {
+		return err
+	}
+	d.world, err = d.runtime.Attach(ctx, d.folder)
+	if err != nil {
+		return err
+	}
+	d.estate, err = NewEstate(d.world)
+	if err != nil {
+		return err
+	}
+	t := d.world.Topology()
+	d.meta.Topology, d.meta.Active, d.meta.Standby = t.Name, string(t.Active()), string(t.Standby())
+	d.meta.Engines, err = d.estate.Engines(ctx)
+	if err != nil {
+		return err
+	}
+	d.say("world", "up after %.1f s · mysql %s · cassandra %s", time.Since(began).Seconds(), d.meta.Engines["mysql"], d.meta.Engines["cassandra"])
+	d.guard = fault.NewGuard(d.world, d.record, fault.Options{KeepLost: true, Planted: strings.Join(d.meta.Planted, ", ")})
+	return d.saveMeta()
+}
+
+func (d *Drill) payments(rate, stale string) error {
+	share, err := strconv.ParseFloat(stale, 64)
+	d.plan.PaymentRate, d.plan.StaleShare = number(rate), share/100
+	return err
+}
+
+func (d *Drill) probes(rate string) error {
+	d.plan.ProbeRate = number(rate)
+	return nil
+}
+
+func (d *Drill) repeats(rate string) error {
+	d.plan.RepeatRate = number(rate)
+	return nil
+}
+
+// number reads what \d+ matched.
+func number(s string) float64 {
+	f, _ := strconv.ParseFloat(s, 64)
+	return f
+}
+
+// steadyState starts load, canaries and samplers, and returns when the platform has served well for so long.
+func (d *Drill) steadyState(ctx context.Context, held string) error {
+	hold, err := duration(held)
+	if err != nil {
+		return err
+	}
+	if err := d.startLoad(ctx); err != nil {
+		return err
+	}
+	stop := d.options.Progress.Beat("load", d.loadLine)
+	defer stop()
+	bounded, cancel := context.WithTimeout(ctx, hold+60*time.Second)
+	defer cancel()
+	if err := d.load.Steady(bounded, hold); err != nil {
+		return err
+	}
+	d.record.MarkAt(d.record.Now().Add(-hold), history.KindPhase, history.PhaseSteady, nil)
+	d.say("load", "steady for %s: %s", hold, d.loadLine())
+	_, err = d.guard.Attest(ctx, fault.Before)
+	return err
+}
+
+func (d *Drill) addRecord(ctx context.Context, name string) error {
+	fqdn := name + "." + d.world.Topology().Zone.Name
+	if err := d.world.Zone().Point(ctx, fqdn, d.world.Topology().Active()); err != nil {
+		return err
+	}
+	d.record.Mark(history.KindNote, "DNS record "+fqdn+" was added", nil)
+	d.say("dns", "%s was added: no procedure file knows it", fqdn)
+	return nil
+}
+
+func (d *Drill) replicationLag(ctx context.Context, from, to, atLeast string) error {
+	least, err := duration(atLeast)
+	if err != nil {
+		return err
+	}
+	link := topology.LinkID{From: topology.Site(from), To: topology.Site(to), Service: topology.ServiceMySQL}
+	if _, err := d.guard.Inject(ctx, fault.Lag{Link: link, Delay: least + least/6}); err != nil {
+		return err
+	}
+	bounded, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := d.waitLag(bounded, topology.Site(to), least); err != nil {
+		return err
+	}
+	d.say("lag", "%s shows what %s wrote at least %s ago", to, from, least)
+	return nil
+}
+
+func (d *Drill) applyLate(ctx context.Context, site, late string) error {
+	delay, err := duration(late)
+	if err != nil {
+		return err
+	}
+	db, err := d.estate.mysql(topology.Site(site))
+	if err != nil {
+		return err
+	}
+	if err := db.SetApplierDelay(ctx, delay); err != nil {
+		return err
+	}
+	d.meta.Planted = append(d.meta.Planted, fmt.Sprintf("%s applies %s late", site, delay))
+	d.say("lag", "%s applies %s late", site, delay)
+	bounded, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := d.waitLag(bounded, topology.Site(site), delay*9/10); err != nil {
+		return err
+	}
+	return d.saveMeta()
+}
+
+func (d *Drill) personOnDuty(after string) error {
+	delay, err := duration(after)
+	d.person = delay
+	return err
+}
+
+// When
+
+func (d *Drill) regionLost(ctx context.Context, site string) error {
+	return d.inject(ctx, topology.Site(site), fault.RegionLoss{Site: topology.Site(site)})
+}
+
+func (d *Drill) regionIsolated(ctx context.Context, site, from string) error {
+	return d.inject(ctx, topology.Site(site), fault.Isolation{Site: topology.Site(site), From: topology.Site(from)})
+}
+
+// inject breaks the world. Whether traffic felt it is recorded, for the judges.
+func (d *Drill) inject(ctx context.Context, site topology.Site, f fault.Fault) error {
+	d.phase(history.PhaseFault)
+	d.lost = site
+	done, err := d.guard.Inject(ctx, f)
+	if err != nil {
+		return err
+	}
+	felt := "felt by traffic on every link"
+	if !done.Felt() {
+		felt = "NOT felt by traffic as declared"
+	}
+	d.say("fault", "%s: %d links and nodes in %s, %s", f.Name(), len(done.Targets), done.Done.Sub(done.Began).Round(time.Millisecond), felt)
+	return nil
+}
+
+func (d *Drill) decide(ctx context.Context, after string) error {
+	delay, err := duration(after)
+	if err != nil {
+		return err
+	}
+	if err := pass(ctx, delay); err != nil {
+		return err
+	}
+	d.record.Mark(history.KindDecision, "switchover", history.PersonData{Who: personInCharge, Did: "decided to switch over"})
+	d.decided = true
+	d.say("person", "%s decides to switch over", personInCharge)
+	return nil
+}
+
+func (d *Drill) operate(ctx context.Context, procedure string) error {
+	return d.runOperator(ctx, procedure, "")
+}
+
+func (d *Drill) operateAndDie(ctx context.Context, procedure, step, point string) error {
+	err := d.runOperator(ctx, procedure, crash(step+":"+point))
+	if errors.Is(err, errKilled) {
+		d.say("operator", "killed at step %s, %s", step, point)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("the operator was to die at step %s, %s, and did not", step, point)
+}
+
+func (d *Drill) runOperator(ctx context.Context, procedure string, at crash) error {
+	if d.meta.Procedure == "" {
+		d.phase(history.PhaseProcedure)
+	}
+	d.meta.Procedure = procedure
+	if err := d.saveMeta(); err != nil {
+		return err
+	}
+	duty, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var persons sync.WaitGroup
+	if d.person > 0 {
+		persons.Go(func() { d.beOnDuty(duty) })
+	}
+	o := operator{d.options.Kirikae, d.folder, func(line string) { d.say("operator", "%s", line) }}
+	err := o.Run(ctx, procedure, "drill", at)
+	cancel()
+	persons.Wait()
+	if err == nil {
+		d.phase(history.PhaseAfter)
+	}
+	return err
+}
+
+func (d *Drill) loadGoesOn(ctx context.Context, long string) error {
+	length, err := duration(long)
+	if err != nil {
+		return err
+	}
+	stop := d.options.Progress.Beat("load", d.loadLine)
+	defer stop()
+	return pass(ctx, length)
+}
+
+// pass lets time pass: the drill's own schedule, not a wait for a state.
+func pass(ctx context.Context, long time.Duration) error {
+	t := time.NewTimer(long)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

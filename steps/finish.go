@@ -1,0 +1,350 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kirikae/kirikae/drill/check"
+	"github.com/kirikae/kirikae/drill/history"
+	"github.com/kirikae/kirikae/topology"
+)
+
+// Bounds of a drill's end.
+const (
+	apart        = 2 * time.Second  // least time between two final reads that must agree
+	quietLimit   = 30 * time.Second // for two reads to agree
+	aloneLimit   = 60 * time.Second // for a lost region's store to answer on its own
+	cleanUpLimit = 30 * time.Second // its own: what ended the drill does not end its clean-up
+)
+
+// end stops the load, reads what is left, wakes the lost region's stores alone, takes the world down and has the folder judged.
+func (d *Drill) end(ctx context.Context) error {
+	if d.ended {
+		return errors.New("the drill has ended already")
+	}
+	d.ended = true
+	if err := d.stopLoad(ctx); err != nil {
+		return err
+	}
+	if err := d.finalReads(ctx); err != nil {
+		return err
+	}
+	if err := d.lostRegion(ctx); err != nil {
+		return err
+	}
+	d.worldDown()
+	return d.judge("")
+}
+
+func (d *Drill) stopLoad(ctx context.Context) error {
+	if d.load == nil {
+		return nil
+	}
+	bounded, cancel := context.WithTimeout(ctx, cleanUpLimit)
+	defer cancel()
+	err := d.load.Stop(bounded)
+	d.phase(history.PhaseLoadEnd)
+	err = errors.Join(err, d.canaries.Stop(bounded))
+	for _, s := range d.samplers {
+		s.Stop()
+	}
+	d.say("load", "ended: %s", d.loadLine())
+	d.load, d.samplers = nil, nil
+	return err
+}
+
+// authority is the region whose stores hold the truth now: the one that its own MySQL's epoch row names, if it is alive.
+func (d *Drill) authority() topology.Site {
+	t := d.world.Topology()
+	if d.lost == t.Active() {
+		return t.Standby()
+	}
+	return t.Active()
+}
+
+// finalReads reads both stores of the new authority until two reads agree, and once more through the API.
+func (d *Drill) finalReads(ctx context.Context) error {
+	if d.world == nil {
+		return nil
+	}
+	d.phase(history.PhaseFinal)
+	var err error
+	if d.evidence.Facts, err = d.estate.Facts(ctx, d.authority(), d.lost); err != nil {
+		return err
+	}
+	for _, n := range d.world.Nodes("", topology.OnPremises) { // it would pay on and on
+		if err := n.Stop(ctx); err != nil {
+			return err
+		}
+	}
+	site := d.authority()
+	db, err := d.estate.mysql(site)
+	if err != nil {
+		return err
+	}
+	ring, err := d.estate.cassandra(ctx, site)
+	if err != nil {
+		return err
+	}
+	read := func(ctx context.Context) (history.LedgerRows, history.JournalRows, error) {
+		ledger, err := db.Rows(ctx)
+		if err != nil {
+			return ledger, history.JournalRows{}, err
+		}
+		journal, err := ring.JournalRows(ctx)
+		return ledger, journal, err
+	}
+	if err := d.readQuiet(ctx, read); err != nil {
+		return err
+	}
+	api, err := d.estate.Payments(site)
+	if err != nil {
+		return err
+	}
+	d.evidence.API, err = api.(payments).all(ctx)
+	if err != nil {
+		d.say("final", "through the API: %v", err) // not read: the judges say so
+	}
+	d.evidence.Charges, err = d.estate.Charges(ctx)
+	if err != nil {
+		d.say("final", "acquirer's log: %v", err)
+	}
+	d.say("final", "%s holds %d payments and %d events; the acquirer made %d charges",
+		site, len(d.evidence.Ledger.Payments), len(d.evidence.Journal.Events), len(d.evidence.Charges))
+	return nil
+}
+
+// readQuiet reads until two reads that are at least `apart` apart agree, and keeps the last one.
+func (d *Drill) readQuiet(ctx context.Context, read func(context.Context) (history.LedgerRows, history.JournalRows, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, quietLimit)
+	defer cancel()
+	q := &history.Quiescence{}
+	d.evidence.Quiescence = q
+	for {
+		ledger, journal, err := read(ctx)
+		if err != nil {
+			q.Why = err.Error()
+			if ctx.Err() != nil || q.Reads == 0 {
+				return err
+			}
+			return nil
+		}
+		q.Reads++
+		before, events := d.evidence.Ledger, d.evidence.Journal
+		d.evidence.Ledger, d.evidence.Journal = &ledger, &journal
+		if before != nil {
+			q.Apart = history.Duration(ledger.T.Sub(before.T))
+			if q.Agreed = sameRows(*before, ledger) && sameEvents(*events, journal); q.Agreed {
+				return nil
+			}
+			q.Why = fmt.Sprintf("payments %d, then %d; events %d, then %d", len(before.Payments), len(ledger.Payments), len(events.Events), len(journal.Events))
+		}
+		if pass(ctx, apart) != nil {
+			return nil // bounded: the judges find that the reads did not agree
+		}
+	}
+}
+
+func sameRows(a, b history.LedgerRows) bool {
+	return slices.Equal(a.Payments, b.Payments) && a.Snapshot.Balance == b.Snapshot.Balance && a.Snapshot.Entries == b.Snapshot.Entries
+}
+
+func sameEvents(a, b history.JournalRows) bool {
+	if len(a.Events) != len(b.Events) {
+		return false
+	}
+	seen := make(map[string]history.EventRow, len(a.Events))
+	for _, e := range a.Events {
+		seen[e.Key] = e
+	}
+	for _, e := range b.Events {
+		if seen[e.Key] != e {
+			return false
+		}
+	}
+	return true
+}
+
+// lostRegion reads the lost region's stores: started alone on their own data if they are dead, with every link still cut.
+// Nothing has wiped or healed anything before.
+func (d *Drill) lostRegion(ctx context.Context) error {
+	if d.lost == "" {
+		return nil
+	}
+	d.phase(history.PhaseEvidence)
+	ctx, cancel := context.WithTimeout(ctx, aloneLimit)
+	defer cancel()
+	stop := d.options.Progress.Beat("evidence", func() string { return "waiting for " + string(d.lost) + "'s stores, alone on their own data" })
+	defer stop()
+	stores, ctx := errgroup.WithContext(ctx)
+	stores.Go(func() error {
+		for _, n := range d.world.Nodes(d.lost, topology.MySQL) {
+			if err := startAlone(ctx, n); err != nil {
+				return err
+			}
+		}
+		db, err := d.estate.mysql(d.lost)
+		if err != nil {
+			return err
+		}
+		if err := db.WaitReady(ctx); err != nil {
+			return err
+		}
+		rows, err := db.Rows(ctx)
+		if err != nil {
+			return err
+		}
+		if rows.Transactions, err = db.Transactions(ctx); err != nil {
+			return err
+		}
+		d.evidence.OldLedger = &rows
+		return nil
+	})
+	stores.Go(func() error {
+		for _, n := range d.world.Nodes(d.lost, topology.Cassandra) {
+			if err := startAlone(ctx, n); err != nil {
+				return err
+			}
+		}
+		rows, err := d.estate.lostJournal(ctx, d.lost)
+		if err != nil {
+			return err
+		}
+		d.evidence.OldJournal = &rows
+		return nil
+	})
+	if err := stores.Wait(); err != nil {
+		d.say("evidence", "%v", err) // what was not read is missing for the judges: no reason to throw away the rest
+		return nil
+	}
+	d.say("evidence", "%s kept %d payments and %d events", d.lost, len(d.evidence.OldLedger.Payments), len(d.evidence.OldJournal.Events))
+	return nil
+}
+
+// startAlone starts a dead store of the lost region on its own data, without its peers; a living one is left as it is.
+func startAlone(ctx context.Context, n topology.Node) error {
+	state, err := n.State(ctx)
+	if err != nil {
+		return err
+	}
+	if state == topology.Running {
+		return nil
+	}
+	lone, ok := n.(topology.LoneStarter)
+	if !ok {
+		return fmt.Errorf("start %s alone: %w", n.Name(), topology.ErrUnsupported)
+	}
+	return lone.StartAlone(ctx)
+}
+
+// worldDown ends the world and everything in it. Harmless when repeated.
+func (d *Drill) worldDown() {
+	if d.process == nil {
+		return
+	}
+	d.phase(history.PhaseDown)
+	began := time.Now()
+	if d.guard != nil {
+		if err := d.guard.Close(); err != nil {
+			d.say("fault", "%v", err)
+		}
+	}
+	if d.estate != nil {
+		d.estate.Close()
+	}
+	if d.world != nil {
+		d.world.Close()
+	}
+	d.process.Stop(cleanUpLimit)
+	d.process, d.world, d.estate, d.guard = nil, nil, nil, nil
+	d.say("world", "down after %.1f s", time.Since(began).Seconds())
+}
+
+// judge closes the record and has the run folder judged, as `kirikae check` will again. why says what ended the drill early.
+func (d *Drill) judge(why string) error {
+	d.phase(history.PhaseEnd)
+	d.meta.Ended, d.meta.Interrupt = d.record.Now(), why
+	if err := d.record.Close(); err != nil {
+		d.meta.Interrupt = err.Error() // a history with a hole cannot be judged as whole
+	}
+	if err := history.WriteJSON(filepath.Join(d.folder, history.EvidenceFile), d.evidence); err != nil {
+		return err
+	}
+	if err := d.saveMeta(); err != nil {
+		return err
+	}
+	run, err := history.Load(d.folder)
+	if err != nil {
+		return err
+	}
+	judged := check.Judge(run)
+	d.judged = &judged
+	return nil
+}
+
+// close ends what is still open, however the scenario ended, and reports. stepErr is what stopped the scenario.
+func (d *Drill) close(stepErr error) error {
+	defer func() {
+		if d.cancel != nil {
+			d.cancel()
+		}
+	}()
+	if d.folder == "" { // nothing was begun
+		d.code = ExitOf(stepErr)
+		return nil
+	}
+	interrupted := d.ctx.Err() != nil
+	if d.judged == nil {
+		d.breakOff(stepErr, interrupted)
+	}
+	if d.judged == nil {
+		d.code = ExitHarness
+		return nil
+	}
+	d.code = check.ExitCode(*d.judged, d.meta.Expectation)
+	if errors.Is(stepErr, topology.ErrEnvironment) || isUsage(stepErr) {
+		d.code = ExitOf(stepErr)
+	}
+	return d.finishReport(*d.judged)
+}
+
+// breakOff closes a drill that did not come to its end: whatever can still be read is read, the world is taken down within its
+// own budget, and the folder is judged as an interrupted run.
+func (d *Drill) breakOff(stepErr error, interrupted bool) {
+	why := "the drill ended before it was judged"
+	if stepErr != nil {
+		why = stepErr.Error()
+		d.say("drill", "stopped: %v", stepErr)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.ctx), 2*cleanUpLimit)
+	defer cancel()
+	if d.load != nil {
+		if err := d.stopLoad(ctx); err != nil {
+			d.say("drill", "%v", err)
+		}
+	}
+	// A drill that broke off on its own still owes its evidence; a person who pressed Ctrl-C wants it to end.
+	if d.world != nil && d.lost != "" && !interrupted && !d.ended {
+		d.ended = true
+		for _, read := range []func(context.Context) error{d.finalReads, d.lostRegion} {
+			if err := read(ctx); err != nil {
+				d.say("drill", "%v", err)
+			}
+		}
+	}
+	d.worldDown()
+	if err := d.judge(why); err != nil {
+		d.say("drill", "cannot judge: %v", err)
+	}
+}
+
+func isUsage(err error) bool {
+	var u *UsageError
+	return errors.As(err, &u)
+}
