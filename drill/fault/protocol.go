@@ -80,7 +80,7 @@ func wholePacket(in []byte) bool {
 	return len(in) >= 4+(int(in[0])|int(in[1])<<8|int(in[2])<<16)
 }
 
-// mysqlLogin is HandshakeResponse41 of the user kirikae-probe with an empty password.
+// mysqlLogin is HandshakeResponse41 of the user attest with an empty password.
 func mysqlLogin() []byte {
 	const clientProtocol41, clientSecureConnection, clientPluginAuth = 1 << 9, 1 << 15, 1 << 19
 	b := make([]byte, 4, 80)
@@ -88,7 +88,7 @@ func mysqlLogin() []byte {
 	b = binary.LittleEndian.AppendUint32(b, 1<<24) // longest packet
 	b = append(b, 255)                             // utf8mb4
 	b = append(b, make([]byte, 23)...)
-	b = append(b, "kirikae-probe\x00"...)
+	b = append(b, "attest\x00"...)
 	b = append(b, 0) // no password
 	b = append(b, "caching_sha2_password\x00"...)
 	n := len(b) - 4

@@ -84,7 +84,7 @@ func right(body []byte, w want) bool {
 		var a struct {
 			N *int64 `json:"n"`
 		}
-		return json.Unmarshal(body, &a) == nil && (a.N == nil || *a.N == w.number)
+		return json.Unmarshal(body, &a) == nil && a.N != nil && *a.N == w.number
 	}
 	var a struct {
 		Key   string `json:"key"`
