@@ -12,6 +12,9 @@ import (
 // operator that died and without, must end alike.
 func EndFacts(run *history.Run) Result {
 	want, got := run.Meta.Facts, run.Evidence.Facts
+	if want == nil {
+		return Undecided(NameEndFacts, "the scenario does not name the facts it must end with")
+	}
 	if got == nil {
 		return Undecided(NameEndFacts, "the end facts were not read")
 	}

@@ -61,6 +61,7 @@ const (
 	NameStoresAgree  = "stores agree"  // modulo the loss ledger
 	NameOneWriter    = "one writer"    // never two sites that accept writes
 	NameQuiescent    = "quiescent"     // final reads agreed, twice and through the API
+	NameEndFacts     = "end facts"     // the state that the drill must leave; judged where the scenario states it
 )
 
 // Counter is evidence without which a PASS would mean nothing: how much was seen, and how much must have been.
@@ -124,6 +125,13 @@ func Undecided(name, why string) Result {
 	return Result{Check: name, Says: why, Missing: []string{why}}
 }
 
+// Hold builds a result that cannot pass: what was seen, and why it decides nothing.
+func Hold(name, says string, evidence []Counter, findings []Finding, why ...string) Result {
+	r := Conclude(name, says, false, evidence, findings)
+	r.Missing, r.verdict = append(r.Missing, why...), Inconclusive
+	return r
+}
+
 type resultJSON struct {
 	Check         string              `json:"check"`
 	Verdict       Verdict             `json:"verdict"`
@@ -147,25 +155,9 @@ func (r *Result) UnmarshalJSON(b []byte) error {
 		return err
 	}
 	again := Conclude(j.Check, j.Says, j.Verdict == Fail, j.Evidence, j.Findings)
-	if j.Verdict == Pass && again.verdict != Pass {
+	if j.Verdict == Pass && (again.verdict != Pass || len(j.Missing) > 0 || j.Contradiction) {
 		return fmt.Errorf("check %q says PASS without its evidence", j.Check)
 	}
 	*r = Result{j.Check, j.Says, j.Evidence, j.Missing, j.Findings, j.Numbers, j.Contradiction, j.Verdict}
 	return nil
-}
-
-// Drill is the judged drill: all results, and the verdict that is the worst of them.
-type Drill struct {
-	Verdict Verdict  `json:"verdict"`
-	Results []Result `json:"results"`
-}
-
-// Get returns a result by the name of its check.
-func (d Drill) Get(name string) (Result, bool) {
-	for _, r := range d.Results {
-		if r.Check == name {
-			return r, true
-		}
-	}
-	return Result{}, false
 }

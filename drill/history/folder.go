@@ -2,12 +2,14 @@ package history
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 )
 
@@ -74,27 +76,8 @@ func Load(folder string) (*Run, error) {
 		return nil, err
 	}
 	var torn error // a line that a killed operator left unfinished; the next operator ended it and began after it
-	err = r.lines(JournalFile, func(b []byte) error {
-		var e Entry
-		if err := json.Unmarshal(b, &e); err != nil {
-			torn = err
-			return nil
-		}
-		if torn != nil && e.Kind != EntryBegin {
-			return fmt.Errorf("the line before cannot be read, and no operator began here: %w", torn)
-		}
-		if torn != nil {
-			r.Truncated = append(r.Truncated, JournalFile)
-			torn = nil
-		}
-		r.Journal = append(r.Journal, e)
-		return nil
-	})
-	if err != nil {
+	if err := r.journal(); err != nil {
 		return nil, err
-	}
-	if torn != nil {
-		r.Truncated = append(r.Truncated, JournalFile)
 	}
 	sort.SliceStable(r.Operations, func(i, j int) bool { return r.Operations[i].ID < r.Operations[j].ID })
 	sort.SliceStable(r.Marks, func(i, j int) bool { return r.Marks[i].T < r.Marks[j].T })
@@ -115,6 +98,29 @@ func (r *Run) journal() error {
 		r.Journal = append(r.Journal, e)
 		return err
 	})
+}
+
+// journal reads the operators' journal. An operator that was killed while it wrote leaves a torn line; the next one ends that
+// line and begins on its own. A torn line that no begin follows is damage.
+func (r *Run) journal() error {
+	var torn error
+	err := r.lines(JournalFile, func(b []byte) error {
+		var e Entry
+		if err := json.Unmarshal(b, &e); err != nil {
+			torn = cmp.Or(torn, err)
+			return nil
+		}
+		if torn != nil && e.Kind != EntryBegin {
+			return fmt.Errorf("what stands before it cannot be read, and no operator began here: %w", torn)
+		}
+		torn = nil
+		r.Journal = append(r.Journal, e)
+		return nil
+	})
+	if err == nil && torn != nil && !slices.Contains(r.Truncated, JournalFile) {
+		r.Truncated = append(r.Truncated, JournalFile) // ended by an operator that was killed before it could begin
+	}
+	return err
 }
 
 // lines calls f for each line of an NDJSON file of the folder; an absent file has none.

@@ -133,17 +133,18 @@ func RecoveryTime(run *history.Run) (Recovery, error) {
 	return m, nil
 }
 
-// began is the first action of the first fault.
+// began is the first action of the fault that the drill is about: the first injected one that cut a site off. Without one, it is
+// the first action of the phase that is named after it; lag that was made on purpose is a condition, not the fault.
 func began(run *history.Run) (history.Instant, bool) {
 	faults, err := history.Marked[history.FaultData](run, history.KindFault)
 	if err == nil {
 		for _, f := range faults {
-			if f.Data.Action == "inject" {
+			if f.Data.Action == "inject" && f.Data.Cut != 0 {
 				return f.Data.Began, true
 			}
 		}
 	}
-	return 0, false
+	return run.Phase(history.PhaseFault)
 }
 
 // loadEnd is when the load stopped; the last probe's instant where the run was cut short.

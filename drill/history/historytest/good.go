@@ -81,7 +81,7 @@ func meta(seed uint64, origin history.Instant) history.Meta {
 		Seed:  seed, Runtime: "local", Simulated: true, Engines: map[string]string{"model": "1"}, Topology: "two-region",
 		Active: "tokyo", Standby: "osaka", BootID: "00000000-0000-0000-0000-000000000000", PID: 1,
 		Origin: origin, Started: "2026-11-21T12:00:00+09:00", Ended: origin.Add(70 * time.Second), Procedure: "switchover",
-		Objectives: history.Objectives{Recovery: history.Recovery{Target: history.Duration(time.Minute)}},
+		Objectives: history.Objectives{Recovery: history.Recovery{Target: history.Duration(time.Minute)}}, Facts: facts(),
 	}
 }
 

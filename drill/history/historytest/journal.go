@@ -30,6 +30,11 @@ func (m *model) journal() {
 		m.run.Journal = append(m.run.Journal, e)
 	}
 	entry(0, history.Entry{Kind: history.EntryBegin, Attempt: 1})
+	checks := map[string]any{}
+	for _, s := range steps {
+		checks[s.step] = map[string]any{"ready": true}
+	}
+	entry(5*time.Millisecond, history.Entry{Kind: history.EntryNote, Saw: map[string]any{"checks": checks}})
 	for _, s := range steps {
 		e := history.Entry{Step: s.step, Title: s.title, Verb: s.verb, Attempt: 1, Manual: s.manual}
 		if s.manual {

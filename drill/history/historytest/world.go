@@ -172,7 +172,16 @@ func (m *model) evidence() {
 	e.OldJournal = &history.JournalRows{Node: "tokyo-cassandra-1", T: m.at(62 * time.Second), Events: eventRows(old)}
 	e.Charges = slices.Clone(m.charges)
 	slices.SortStableFunc(e.Charges, func(a, b history.Charge) int { return cmp.Compare(a.T, b.T) })
-	e.Facts = map[string]string{"mysql.primary": "osaka", "dns": "osaka"}
+	e.Facts = facts()
+}
+
+// facts are the end facts that the model states and finds.
+func facts() map[string]string {
+	return map[string]string{
+		"mysql primary": "osaka", "mysql osaka writable": "true", "mysql osaka replicates": "false", "epoch": "2",
+		"links between regions": "denied", "parameters osaka": "after start", "dns": "osaka", "batch osaka": "enabled",
+		"apps osaka": "2", "on-premises": "started",
+	}
 }
 
 func eventRows(rows map[string]history.EventRow) []history.EventRow {
@@ -186,12 +195,15 @@ func eventRows(rows map[string]history.EventRow) []history.EventRow {
 
 // load writes the account of each stream's schedule.
 func (m *model) load() {
-	rates := map[string]float64{history.StreamPayment: 50, history.StreamProbe: 100, history.StreamRepeat: 5, history.StreamCanary: 40}
+	rates := map[string]float64{
+		history.StreamPayment: 50, history.StreamProbe: 100, history.StreamRepeat: 5,
+		history.StreamCanary + ":tokyo-mysql-1": 20, history.StreamCanary + ":osaka-mysql-1": 20,
+	}
 	for _, stream := range slices.Sorted(maps.Keys(rates)) {
 		l := history.LoadData{Rate: rates[stream]}
 		var last history.Instant
 		for _, op := range m.run.Operations {
-			if op.Stream != stream {
+			if name := op.Stream + ":" + op.Node; op.Stream != stream && (op.Stream != history.StreamCanary || name != stream) {
 				continue
 			}
 			l.Records++
