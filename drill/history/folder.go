@@ -75,7 +75,6 @@ func Load(folder string) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	var torn error // a line that a killed operator left unfinished; the next operator ended it and began after it
 	if err := r.journal(); err != nil {
 		return nil, err
 	}
@@ -89,15 +88,6 @@ func LoadJournal(folder string) ([]Entry, error) {
 	r := &Run{Folder: folder}
 	err := r.journal()
 	return r.Journal, err
-}
-
-func (r *Run) journal() error {
-	return r.lines(JournalFile, func(b []byte) error {
-		var e Entry
-		err := json.Unmarshal(b, &e)
-		r.Journal = append(r.Journal, e)
-		return err
-	})
 }
 
 // journal reads the operators' journal. An operator that was killed while it wrote leaves a torn line; the next one ends that
