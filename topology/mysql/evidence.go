@@ -9,7 +9,8 @@ import (
 	"github.com/kirikae/kirikae/drill/history"
 )
 
-// Received reads what the replica had received from its source, and executed.
+// Received reads what the replica had received from its source, and executed. What it holds is the union of both: the received
+// set begins anew when the replica is pointed at a source, and ends when it is detached.
 func (s *Server) Received(ctx context.Context) (history.ReceivedData, error) {
 	d := history.ReceivedData{Node: s.name}
 	err := s.do(ctx, "read received transactions", func(ctx context.Context, c *sql.Conn) error {
@@ -69,11 +70,11 @@ func (s *Server) Rows(ctx context.Context) (history.LedgerRows, error) {
 
 // consistent runs f inside one REPEATABLE READ snapshot.
 func consistent(ctx context.Context, c *sql.Conn, f func() error) error {
-	if err := exec(ctx, c, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"); err != nil {
+	if err := run(ctx, c, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"); err != nil {
 		return err
 	}
 	err := f()
-	if rerr := exec(ctx, c, "ROLLBACK"); err == nil {
+	if rerr := run(ctx, c, "ROLLBACK"); err == nil {
 		err = rerr
 	}
 	return err

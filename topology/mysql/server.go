@@ -160,8 +160,8 @@ func number(err error) uint16 {
 // errDiscard, returned inside sql.Conn.Raw, throws the connection away: its session must not serve another verb.
 var errDiscard = driver.ErrBadConn
 
-// exec runs statements in turn on one connection.
-func exec(ctx context.Context, c *sql.Conn, statements ...string) error {
+// run executes statements in turn on one connection.
+func run(ctx context.Context, c *sql.Conn, statements ...string) error {
 	for _, q := range statements {
 		if _, err := c.ExecContext(ctx, q); err != nil {
 			return err

@@ -49,14 +49,14 @@ func (s *Server) Bootstrap(ctx context.Context, secret string) error {
 		}
 		// A connection without binary log must never serve another verb.
 		defer func() { _ = c.Raw(func(any) error { return errDiscard }) }()
-		return exec(ctx, c, statements...)
+		return run(ctx, c, statements...)
 	})
 }
 
 // ApplySchema executes statements in turn, on the primary; they replicate.
 func (s *Server) ApplySchema(ctx context.Context, statements []string) error {
 	return s.do(ctx, "apply schema", func(ctx context.Context, c *sql.Conn) error {
-		return exec(ctx, c, statements...)
+		return run(ctx, c, statements...)
 	})
 }
 
@@ -66,17 +66,26 @@ type FollowOptions struct {
 }
 
 // Follow makes the server a read-only replica of a source, by GTID, and starts it. Read-only is persisted: a restart keeps it.
-// The source's address is where the replica dials, the link's door. It retries every second, for a day.
+// The source's address is where the replica dials, the link's door. It retries every second, for a day. A server that follows
+// this source already keeps its relay log.
 func (s *Server) Follow(ctx context.Context, host string, port int, secret string, o FollowOptions) error {
 	return s.do(ctx, "follow "+net.JoinHostPort(host, strconv.Itoa(port))+" by replication", func(ctx context.Context, c *sql.Conn) error {
-		return exec(ctx, c,
-			"SET PERSIST super_read_only = ON",
-			"STOP REPLICA",
-			fmt.Sprintf("CHANGE REPLICATION SOURCE TO SOURCE_HOST = %s, SOURCE_PORT = %d, SOURCE_USER = '%s', SOURCE_PASSWORD = %s, "+
-				"SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1, SOURCE_CONNECT_RETRY = 1, SOURCE_RETRY_COUNT = 86400, "+
-				"SOURCE_HEARTBEAT_PERIOD = 1, SOURCE_DELAY = %d",
-				quote(host), port, UserReplication, quote(secret), seconds(o.Delay)),
-			"START REPLICA")
+		var already bool
+		err := c.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM performance_schema.replication_connection_configuration c
+  JOIN performance_schema.replication_applier_configuration a USING (channel_name)
+  WHERE channel_name = '' AND c.host = ? AND c.port = ? AND a.desired_delay = ?)`, host, port, seconds(o.Delay)).Scan(&already)
+		if err != nil {
+			return err
+		}
+		statements := []string{"SET PERSIST super_read_only = ON"}
+		if !already {
+			statements = append(statements, "STOP REPLICA",
+				fmt.Sprintf("CHANGE REPLICATION SOURCE TO SOURCE_HOST = %s, SOURCE_PORT = %d, SOURCE_USER = '%s', SOURCE_PASSWORD = %s, "+
+					"SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1, SOURCE_CONNECT_RETRY = 1, SOURCE_RETRY_COUNT = 86400, "+
+					"SOURCE_HEARTBEAT_PERIOD = 1, SOURCE_DELAY = %d",
+					quote(host), port, UserReplication, quote(secret), seconds(o.Delay)))
+		}
+		return run(ctx, c, append(statements, "START REPLICA")...)
 	})
 }
 

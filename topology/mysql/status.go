@@ -20,8 +20,10 @@ type Status struct {
 	// unless it is ON.
 	PersistedReadOnly bool
 	Executed          string // gtid_executed
-	Received          string // what the receiver fetched since it was pointed at its source; "" once detached
-	Source            string // host:port; "" when it follows nobody
+	// Received is what the receiver fetched since it was last pointed at a source, or lost its relay log in a crash: what came
+	// before is in Executed only. "" once detached.
+	Received string
+	Source   string // host:port; "" when it follows nobody
 	// ReceiverOn says that it fetches or tries to: connected or connecting.
 	ReceiverOn        bool
 	ReceiverConnected bool

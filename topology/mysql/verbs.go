@@ -22,7 +22,7 @@ func (s *Server) StopApplier(ctx context.Context) error {
 // StartApplier applies again.
 func (s *Server) StartApplier(ctx context.Context) error {
 	return s.do(ctx, "start applier", func(ctx context.Context, c *sql.Conn) error {
-		return exec(ctx, c, "START REPLICA SQL_THREAD")
+		return run(ctx, c, "START REPLICA SQL_THREAD")
 	})
 }
 
@@ -37,7 +37,7 @@ func (s *Server) replica(ctx context.Context, what string, statements ...string)
 	const notAReplica = 1200
 	return s.do(ctx, what, func(ctx context.Context, c *sql.Conn) error {
 		for _, q := range statements {
-			if err := exec(ctx, c, q); err != nil && number(err) != notAReplica {
+			if err := run(ctx, c, q); err != nil && number(err) != notAReplica {
 				return err
 			}
 		}
@@ -49,7 +49,7 @@ func (s *Server) replica(ctx context.Context, what string, statements ...string)
 // seconds. What was received stays.
 func (s *Server) SetApplierDelay(ctx context.Context, d time.Duration) error {
 	return s.do(ctx, fmt.Sprintf("set applier delay %s", d), func(ctx context.Context, c *sql.Conn) error {
-		return exec(ctx, c,
+		return run(ctx, c,
 			"STOP REPLICA SQL_THREAD",
 			fmt.Sprintf("CHANGE REPLICATION SOURCE TO SOURCE_DELAY = %d", seconds(d)),
 			"START REPLICA SQL_THREAD")
@@ -84,11 +84,11 @@ func (s *Server) SetWritable(ctx context.Context, on bool) error {
 		if deadline, ok := ctx.Deadline(); ok {
 			wait = max(wait, int64(time.Until(deadline)/time.Second)-1) // refused by the server before we give up
 		}
-		if err := exec(ctx, c, fmt.Sprintf("SET SESSION lock_wait_timeout = %d", wait)); err != nil {
+		if err := run(ctx, c, fmt.Sprintf("SET SESSION lock_wait_timeout = %d", wait)); err != nil {
 			return err
 		}
 		defer func() { _ = c.Raw(func(any) error { return errDiscard }) }()
-		return exec(ctx, c, statements...)
+		return run(ctx, c, statements...)
 	})
 }
 
