@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -91,21 +92,21 @@ func TestStopsWhenItCannotReadThatItMay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := paymenttest.NewParams(paymenttest.Complete("1"))
 		p.Set(map[string]string{payment.ParamBatch: "true"})
-		down := false
+		var down atomic.Bool
 		p.Fail = func() error {
-			if down {
+			if down.Load() {
 				return errors.New("no answer")
 			}
 			return nil
 		}
 		n, _ := started(t, paymenttest.NewLedger(2, 0, 1), "tokyo", p)
 		pass(time.Second)
-		down = true
+		down.Store(true)
 		pass(10 * time.Second)
 		if s := n.Status(); s.Enabled || s.Settled != 1 || !strings.Contains(s.Error, "no answer") {
 			t.Errorf("%+v", s)
 		}
-		down = false
+		down.Store(false)
 		pass(time.Second)
 		var s Status
 		w := httptest.NewRecorder()

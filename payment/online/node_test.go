@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -200,9 +201,9 @@ func TestStart(t *testing.T) {
 func TestHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStores()
-		down := false
-		s.journal.Fail = func(m, _ string) (error, error) { // under the journal's own lock
-			if down {
+		var down atomic.Bool
+		s.journal.Fail = func(m, _ string) (error, error) {
+			if down.Load() {
 				return errLost, nil
 			}
 			return nil, nil
@@ -212,13 +213,13 @@ func TestHealth(t *testing.T) {
 		if w := ask(n, "GET", "/healthz", "", ""); w.Code != 200 {
 			t.Fatalf("healthz: %d %s", w.Code, w.Body)
 		}
-		down = true
+		down.Store(true)
 		time.Sleep(checkEvery)
 		synctest.Wait()
 		if w := ask(n, "GET", "/healthz", "", ""); w.Code != 503 || !strings.Contains(w.Body.String(), "journal") {
 			t.Errorf("healthz without a journal: %d %s", w.Code, w.Body)
 		}
-		down = false
+		down.Store(false)
 		time.Sleep(checkEvery)
 		synctest.Wait()
 		n.Drain()
