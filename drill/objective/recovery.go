@@ -77,7 +77,7 @@ type probe struct {
 // RecoveryTime measures the outage of a run with the objectives' level: an outage begins with a bad probe after which less
 // than Success of the next Window is good (a single stray is a blip), and ends with the last bad probe that is followed by
 // Hold at the level: a success ratio of Success, and Goodput × the baseline's rate of good answers. Hold is waited for, not
-// added. One stray failure inside Hold does not break it, however thin the load.
+// added. One stray failure inside Hold, more than Window after the end, does not break it, however thin the load.
 //
 // Brackets (they were calibrated against known toggles; see the test): O⁻ is the instant the last good probe before the
 // outage was *sent* — the service may die while it answers —, O⁺ the instant the first bad one was sent plus the baseline's
@@ -274,6 +274,9 @@ func episodes(probes []probe, o history.Recovery, m Recovery) (out []Episode, bl
 	held := func(i int) bool {
 		if probes[i].sent.Add(o.Hold.D()) > m.LoadEnded {
 			return false // the load ended too early to say that the level held
+		}
+		if n, ok := after(i, o.Window.D()); float64(ok) < o.Success*float64(n) {
+			return false // the next bad one is near: it belongs to the same outage
 		}
 		n, ok := after(i, o.Hold.D())
 		return n-ok <= tolerated(n, o.Success) && float64(ok) >= o.Goodput*m.Baseline.Rate*o.Hold.D().Seconds()

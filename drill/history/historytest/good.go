@@ -50,8 +50,9 @@ const (
 func Good(seed uint64) *history.Run {
 	m := &model{
 		rand: rand.New(rand.NewPCG(seed, 0x6b6972696b6165)), origin: history.Instant(1000 * time.Second),
-		tokyo: site{uuid: TokyoUUID, epoch: 1}, osaka: site{uuid: OsakaUUID, epoch: 2},
-		next: map[string]int64{}, charged: map[string]bool{},
+		tokyo:   site{uuid: TokyoUUID, epoch: 1, times: map[string][]history.Instant{}},
+		osaka:   site{uuid: OsakaUUID, epoch: 2, times: map[string][]history.Instant{}},
+		charged: map[string]bool{},
 	}
 	m.run = &history.Run{Meta: meta(seed, m.origin)}
 	m.customers()
@@ -92,8 +93,7 @@ type model struct {
 	run     *history.Run
 	tokyo   site
 	osaka   site
-	next    map[string]int64 // uuid:tag → last GTID
-	last    history.Instant  // the newest payment's commit
+	last    history.Instant // the newest payment's commit
 	charges []history.Charge
 	charged map[string]bool // request keys
 	events  []event
@@ -104,6 +104,13 @@ type site struct {
 	uuid    string
 	epoch   int64
 	commits []commit
+	times   map[string][]history.Instant // by tag: when each GTID was committed; the n-th has number n
+}
+
+// until is the last GTID of a tag at t.
+func (s site) until(tag string, t history.Instant) int64 {
+	n, _ := slices.BinarySearch(s.times[tag], t+1)
+	return int64(n)
 }
 
 type commit struct {
@@ -229,9 +236,8 @@ func (m *model) charge(op *history.Operation, t history.Instant) {
 }
 
 func (m *model) commit(s *site, t history.Instant, tag, key string, yen int64) {
-	id := s.uuid + ":" + tag
-	m.next[id]++
-	s.commits = append(s.commits, commit{t, tag, m.next[id], key, yen})
+	s.times[tag] = append(s.times[tag], t)
+	s.commits = append(s.commits, commit{t, tag, int64(len(s.times[tag])), key, yen})
 }
 
 func answer(op *history.Operation, took time.Duration, epoch int64, node string) {

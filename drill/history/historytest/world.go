@@ -85,15 +85,11 @@ func (m *model) executed(d time.Duration) string {
 
 // gtids prints the set of a site's own commits until t.
 func gtids(s site, t history.Instant) string {
-	last := map[string]int64{}
-	for _, c := range s.commits {
-		if c.t <= t {
-			last[c.tag] = max(last[c.tag], c.n)
+	var tags []string
+	for tag := range s.times {
+		if s.until(tag, t) > 0 {
+			tags = append(tags, tag)
 		}
-	}
-	tags := make([]string, 0, len(last))
-	for tag := range last {
-		tags = append(tags, tag)
 	}
 	slices.Sort(tags)
 	var b strings.Builder
@@ -101,7 +97,7 @@ func gtids(s site, t history.Instant) string {
 		if b.Len() == 0 {
 			b.WriteString(s.uuid)
 		}
-		fmt.Fprintf(&b, ":%s:1-%d", tag, last[tag])
+		fmt.Fprintf(&b, ":%s:1-%d", tag, s.until(tag, t))
 	}
 	return b.String()
 }
@@ -132,8 +128,12 @@ func (m *model) payments(node string, d time.Duration) []history.PaymentRow {
 }
 
 func (m *model) snapshot(node string, d time.Duration) history.SnapshotData {
+	done := m.tokyo.until("pay", m.at(d))
+	if node == "osaka-mysql-1" {
+		done = m.tokyo.until("pay", m.at(reached(d))) + m.osaka.until("pay", m.at(d))
+	}
 	return history.SnapshotData{
-		Node: node, Accounts: Accounts, Balance: Accounts * Opening, Constant: Accounts * Opening, Entries: int64(2 * len(m.payments(node, d))),
+		Node: node, Accounts: Accounts, Balance: Accounts * Opening, Constant: Accounts * Opening, Entries: 2 * done,
 	}
 }
 
