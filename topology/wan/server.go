@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"runtime/debug"
+	"strings"
 	"time"
 
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
@@ -61,4 +63,18 @@ func (s *Server) Close(ctx context.Context) error {
 		err = errors.Join(err, e)
 	}
 	return err
+}
+
+// Version is the release of toxiproxy that this program was built with, "2.12.0".
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, m := range info.Deps {
+		if m.Path == "github.com/Shopify/toxiproxy/v2" {
+			return strings.TrimPrefix(m.Version, "v")
+		}
+	}
+	return "unknown"
 }

@@ -1,0 +1,276 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/kirikae/kirikae/topology"
+)
+
+// spawner starts processes from one goroutine that is locked to its thread for life: the kernel sends a parent-death signal
+// when the *thread* that forked ends, and Go ends threads as it likes.
+type spawner struct {
+	requests chan spawn
+	done     chan struct{}
+}
+
+type spawn struct {
+	cmd    *exec.Cmd
+	result chan error
+}
+
+func newSpawner() *spawner {
+	s := &spawner{requests: make(chan spawn), done: make(chan struct{})}
+	go func() {
+		defer close(s.done)
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		for r := range s.requests {
+			r.result <- r.cmd.Start()
+		}
+	}()
+	return s
+}
+
+func (s *spawner) start(cmd *exec.Cmd) error {
+	r := spawn{cmd, make(chan error, 1)}
+	s.requests <- r
+	return <-r.result
+}
+
+// close ends the thread. Children that still live get the parent-death signal.
+func (s *spawner) close() {
+	close(s.requests)
+	<-s.done
+}
+
+// child is the process of one node, or its absence.
+type child struct {
+	spec  nodeSpec
+	world *owned
+
+	turn chan struct{} // one operation at a time
+
+	mu  sync.Mutex
+	run *running // nil: never started
+}
+
+// running is one life of a node's process.
+type running struct {
+	process
+	group  *os.Process
+	asked  bool          // somebody ended it on purpose
+	ended  chan struct{} // closed when it is gone
+	reason string        // how it ended; read after ended
+}
+
+func (r *running) gone() bool {
+	select {
+	case <-r.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+func newChild(w *owned, n nodeSpec) *child {
+	return &child{spec: n, world: w, turn: make(chan struct{}, 1)}
+}
+
+// take waits for this node's turn.
+func (c *child) take(ctx context.Context) (release func(), err error) {
+	select {
+	case c.turn <- struct{}{}:
+		return func() { <-c.turn }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for another operation on %s: %w", c.spec.Name, context.Cause(ctx))
+	}
+}
+
+func (c *child) life() *running {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.run
+}
+
+// state is read from the kernel.
+func (c *child) state() topology.State {
+	r := c.life()
+	if r == nil || r.gone() {
+		return topology.Stopped
+	}
+	switch state, start, err := stat(r.PID); {
+	case err != nil || start != r.Start || state == 'Z' || state == 'X':
+		return topology.Stopped
+	case state == 'T':
+		return topology.Paused
+	}
+	return topology.Running
+}
+
+// minimalPath is enough for the servers: none of them runs a shell.
+const minimalPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// start writes a command's files and starts it. What the process prints is appended to the node's log.
+func (c *child) start(cmd topology.Command, dir string) error {
+	for path, text := range cmd.Files {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return fmt.Errorf("write the configuration of %s: %w", c.spec.Name, err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return fmt.Errorf("write the configuration of %s: %w", c.spec.Name, err)
+		}
+	}
+	log, err := os.OpenFile(c.log(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return fmt.Errorf("open the log of %s: %w", c.spec.Name, err)
+	}
+	defer log.Close()
+	x := exec.Command(cmd.Path, cmd.Args...)
+	x.Dir, x.Stdout, x.Stderr = dir, log, log
+	x.Env = append([]string{"PATH=" + minimalPath, "LC_ALL=C.UTF-8", "TZ=UTC", "HOME=" + dir, "TMPDIR=" + dir}, cmd.Env...)
+	x.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := c.world.spawner.start(x); err != nil {
+		return fmt.Errorf("start %s: %w", c.spec.Name, err)
+	}
+	r := &running{process: process{PID: x.Process.Pid}, group: x.Process, ended: make(chan struct{})}
+	_, r.Start, err = stat(r.PID)
+	if err == nil {
+		err = writeJSON(c.pidFile(), r.process)
+	}
+	c.mu.Lock()
+	c.run = r
+	c.mu.Unlock()
+	c.note(fmt.Sprintf("started, process %d", r.PID))
+	go func() {
+		werr := x.Wait()
+		c.mu.Lock()
+		asked := r.asked
+		c.mu.Unlock()
+		r.reason = "exit status 0"
+		if werr != nil {
+			r.reason = werr.Error()
+		}
+		if asked {
+			c.note("ended as asked: " + r.reason)
+		} else {
+			c.note("ended by itself: " + r.reason)
+		}
+		_ = os.Remove(c.pidFile()) // a leftover names a process that is gone
+		close(r.ended)
+	}()
+	if err != nil { // it cannot be swept later: not leaving it alive
+		_ = c.kill(context.Background())
+		return fmt.Errorf("record process %d of %s: %w", r.PID, c.spec.Name, err)
+	}
+	return nil
+}
+
+// note adds a line of the world's own to a node's log.
+func (c *child) note(what string) {
+	f, err := os.OpenFile(c.log(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return // the log of a full disk: the state says the same
+	}
+	defer f.Close()
+	fmt.Fprintf(f, "kirikae: %s %s: %s\n", time.Now().UTC().Format("15:04:05.000"), c.spec.Name, what)
+}
+
+func (c *child) log() string     { return filepath.Join(c.world.logs, c.spec.Name+".log") }
+func (c *child) data() string    { return filepath.Join(c.world.state, "data", c.spec.Name) }
+func (c *child) pidFile() string { return filepath.Join(c.world.state, "pids", c.spec.Name+".json") }
+
+// signal sends a signal to the node's process group.
+func (c *child) signal(s syscall.Signal, end bool) (*running, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.run
+	if r == nil || r.gone() {
+		return nil, nil
+	}
+	if end {
+		r.asked = true
+	}
+	if err := syscall.Kill(-r.PID, s); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return nil, fmt.Errorf("send %s to %s (process group %d): %w", s, c.spec.Name, r.PID, err)
+	}
+	return r, nil
+}
+
+// stop ends the process in an orderly way, within ctx. A paused one is thawed for it.
+func (c *child) stop(ctx context.Context) error {
+	r, err := c.signal(syscall.SIGTERM, true)
+	if err != nil || r == nil {
+		return err
+	}
+	if _, err := c.signal(syscall.SIGCONT, true); err != nil {
+		return err
+	}
+	return c.wait(ctx, r, "stop")
+}
+
+func (c *child) kill(ctx context.Context) error {
+	r, err := c.signal(syscall.SIGKILL, true)
+	if err != nil || r == nil {
+		return err
+	}
+	return c.wait(ctx, r, "kill")
+}
+
+func (c *child) wait(ctx context.Context, r *running, what string) error {
+	select {
+	case <-r.ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%s %s: process %s has not ended: %w", what, c.spec.Name, strconv.Itoa(r.PID), context.Cause(ctx))
+	}
+}
+
+// freeze and thaw return when the kernel shows it.
+func (c *child) freeze(ctx context.Context, on bool) error {
+	s, want := syscall.SIGCONT, topology.Running
+	if on {
+		s, want = syscall.SIGSTOP, topology.Paused
+	}
+	r, err := c.signal(s, false)
+	if err != nil {
+		return err
+	}
+	if r == nil {
+		return fmt.Errorf("send %s to %s: it does not run", s, c.spec.Name)
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		is := c.state()
+		if is == want {
+			return nil
+		}
+		select {
+		case <-r.ended:
+			return fmt.Errorf("send %s to %s: it ended: %s", s, c.spec.Name, r.reason)
+		case <-ctx.Done():
+			return fmt.Errorf("send %s to %s: still %s: %w", s, c.spec.Name, is, context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
+}
+
+// wipe empties the node's data.
+func (c *child) wipe() error {
+	if s := c.state(); s != topology.Stopped {
+		return fmt.Errorf("wipe %s: it is %s, stop it first", c.spec.Name, s)
+	}
+	if err := errors.Join(os.RemoveAll(c.bootstrapped()), os.RemoveAll(c.data())); err != nil { // in this order: no data without the mark
+		return fmt.Errorf("wipe %s: %w", c.spec.Name, err)
+	}
+	return nil
+}
