@@ -38,6 +38,7 @@ type row struct {
 	Height      int
 	Grid        []gridLine
 	Boxes       []box
+	Marks       []box // instants: a line each
 	Paths       []stroke
 	Texts       []text
 }
@@ -50,8 +51,8 @@ type box struct {
 type stroke struct{ Class, D string }
 
 type text struct {
-	X, Text, Class string
-	Y              int
+	X, Text, Class, Title string
+	Y                     int
 }
 
 type gridLine struct {
@@ -68,7 +69,7 @@ type pictureData struct {
 	View   [2]int64         `json:"view"`
 	Fault  [2]int64         `json:"fault"` // window around the fault and the procedure, for the button; 0, 0: none
 	Bin    int64            `json:"bin"`
-	Counts map[string][]any `json:"counts"` // stream → per bin [ok, info, fail, shed, slowest ms], or 0 for an empty one
+	Counts map[string][]any `json:"counts"` // stream → per bin [ok, info, fail, stale, shed, slowest ms], or 0 for an empty one
 	Lag    [][2]int64       `json:"lag"`
 	Steps  []stepData       `json:"steps"`
 }
@@ -94,43 +95,40 @@ func drawTimeline(t timeline, lost []Loss) picture {
 	for _, f := range t.faults {
 		p.Shades = append(p.Shades, t.box(f.interval, "shade", f.name, 0, 0))
 	}
-	for _, f := range t.flags {
-		p.Rules = append(p.Rules, t.box(interval{f.t, f.t}, "rule "+f.name, f.title, 0, 0))
+	for _, f := range t.events {
+		p.Rules = append(p.Rules, t.mark(f.t, "rule "+slug(f.name), f.title, 0, 0))
 	}
 
-	p.Rows = append(p.Rows, t.phaseRow(), t.flagRow(p.Data.View))
-	p.Rows = append(p.Rows, t.faultRows()...)
-	p.Rows = append(p.Rows, t.stepRows()...)
-	for i, s := range t.streams {
-		r := t.countRow(s)
-		if i == 0 {
-			r.Group = "customers"
-		}
-		p.Rows = append(p.Rows, r)
-	}
-	p.Rows = append(p.Rows, t.latencyRow())
+	customers := append([]row{t.outageRow()}, t.countRows()...)
+	customers = append(customers, t.latencyRow())
 	for _, l := range t.served {
-		p.Rows = append(p.Rows, t.tickRow("acknowledged by "+l.name, "payments", l, 12))
+		customers = append(customers, t.tickRow("acknowledged by "+l.name, "payments", "served", l, 12))
 	}
-	if len(lost) > 0 {
-		p.Rows = append(p.Rows, t.lostRow(lost))
+	customers = append(customers, t.lostRow(lost))
+	var databases []row
+	for _, l := range t.canaries {
+		databases = append(databases, t.tickRow("writes accepted by "+l.name, "canaries", "canary", l, 14))
 	}
-	for i, l := range t.canaries {
-		r := t.tickRow("writes accepted by "+l.name, "canaries on its MySQL", l, 14)
-		if i == 0 {
-			r.Group = "databases"
-		}
-		p.Rows = append(p.Rows, r)
-	}
-	if len(t.lags) > 0 {
-		p.Rows = append(p.Rows, t.lagRow())
-	}
-	if len(t.snapshots) > 0 {
-		p.Rows = append(p.Rows, t.snapshotRow())
-	}
-	p.Rows = slices.DeleteFunc(p.Rows, func(r row) bool { return r.Height == 0 })
+	databases = append(databases, t.lagRow(), t.snapshotRow())
+
+	p.Rows = group("", t.phaseRow(), t.eventRow(p.Data.View))
+	p.Rows = append(p.Rows, group("what the world did", t.faultRows()...)...)
+	p.Rows = append(p.Rows, group("what the operators did", t.stepRows()...)...)
+	p.Rows = append(p.Rows, group("what customers saw", customers...)...)
+	p.Rows = append(p.Rows, group("what the databases did", databases...)...)
 	return p
 }
+
+// group leaves out the rows that have nothing to show and titles the first of the rest.
+func group(title string, rows ...row) []row {
+	rows = slices.DeleteFunc(rows, func(r row) bool { return r.Height == 0 })
+	if len(rows) > 0 {
+		rows[0].Group = title
+	}
+	return rows
+}
+
+func slug(s string) string { return strings.ReplaceAll(s, " ", "-") }
 
 // --- places ---
 
@@ -145,12 +143,17 @@ func (t timeline) place(at history.Instant) string {
 	return percent(float64(at.Sub(t.from)) / float64(t.to.Sub(t.from)))
 }
 
-// box places an interval. One that is too short to be seen is given a width by its style.
+// box places an interval.
 func (t timeline) box(i interval, class, title string, y, h int) box {
 	return box{
 		X: t.place(i.from), W: percent(float64(max(0, i.d())) / float64(t.to.Sub(t.from))),
 		Class: class, Title: title, Y: y, H: h,
 	}
+}
+
+// mark places an instant.
+func (t timeline) mark(at history.Instant, class, title string, y, h int) box {
+	return box{X: t.place(at), Class: class, Title: title, Y: y, H: y + h}
 }
 
 // since prints an instant as the axis does: "+3.21 s".
@@ -176,7 +179,11 @@ func axis(t timeline) []gridTick {
 		if at > t.view.to {
 			return out
 		}
-		out = append(out, gridTick{t.place(at), strconv.FormatFloat(n*step, 'f', -1, 64)})
+		tick := gridTick{X: t.place(at), Text: strconv.FormatFloat(n*step, 'f', -1, 64)}
+		if edge := t.view.d() / 60; at.Sub(t.view.from) < edge || t.view.to.Sub(at) < edge {
+			tick.Text = "" // half of it would be outside
+		}
+		out = append(out, tick)
 	}
 }
 
@@ -209,16 +216,16 @@ func (t timeline) phaseRow() row {
 	return r
 }
 
-// flagRow writes the names of the flags, on as many levels as keep them apart in the first view.
-func (t timeline) flagRow(view [2]int64) row {
-	if len(t.flags) == 0 {
+// eventRow writes the names of the flags, on as many levels as keep them apart in the first view.
+func (t timeline) eventRow(view [2]int64) row {
+	if len(t.events) == 0 {
 		return row{}
 	}
 	r := row{Label: "events"}
 	const plot, letter, line = 1000.0, 6.5, 15 // a guess at the drawing's width and type, only to choose levels
 	perMS := plot / float64(view[1]-view[0])
 	var ends []float64
-	for _, f := range t.flags {
+	for _, f := range t.events {
 		label := f.name
 		left := float64(t.x(f.t)) * perMS
 		level := 0
@@ -229,9 +236,7 @@ func (t timeline) flagRow(view [2]int64) row {
 			ends = append(ends, 0)
 		}
 		ends[level] = left + float64(len(label)+3)*letter
-		r.Texts = append(r.Texts, text{X: t.place(f.t), Y: 12 + level*line, Text: label, Class: "flag " + strings.ReplaceAll(f.name, " ", "-")})
-		b := t.box(interval{f.t, f.t}, "hit", fmt.Sprintf("%s: %s", t.since(f.t), f.title), level*line, line)
-		r.Boxes = append(r.Boxes, b)
+		r.Texts = append(r.Texts, text{X: t.place(f.t), Y: 12 + level*line, Text: label, Class: "flag " + slug(f.name), Title: fmt.Sprintf("%s: %s", t.since(f.t), f.title)})
 	}
 	r.Height = len(ends)*line + 3
 	return r
@@ -239,14 +244,11 @@ func (t timeline) flagRow(view [2]int64) row {
 
 func (t timeline) faultRows() []row {
 	var out []row
-	for i, f := range t.faults {
+	for _, f := range t.faults {
 		r := row{Label: "fault", Note: f.name, Height: 20}
 		b := t.box(f.interval, "fault", t.titled(f.name+" ("+f.title+")", f.interval), 3, 14)
 		b.Text = f.title
 		r.Boxes = append(r.Boxes, b)
-		if i == 0 {
-			r.Group = "what the world did"
-		}
 		out = append(out, r)
 	}
 	if len(t.attests) > 0 {
@@ -256,7 +258,7 @@ func (t timeline) faultRows() []row {
 			if !a.good {
 				class, verb = "wrong", "DISAGREES — "
 			}
-			r.Boxes = append(r.Boxes, t.box(interval{a.t, a.t}, "mark "+class, t.since(a.t)+": "+verb+a.title, 1, 12))
+			r.Marks = append(r.Marks, t.mark(a.t, "mark "+class, t.since(a.t)+": "+verb+a.title, 1, 12))
 		}
 		out = append(out, r)
 	}
@@ -265,13 +267,10 @@ func (t timeline) faultRows() []row {
 
 func (t timeline) stepRows() []row {
 	var out []row
-	for i, s := range t.steps {
+	for _, s := range t.steps {
 		r := row{Label: s.Number + "  " + s.Title, Height: 18, Class: "step"}
-		if i == 0 {
-			r.Group = "what the operators did"
-		}
 		whole := interval{s.began, s.ended}
-		r.Boxes = append(r.Boxes, t.box(whole, "work "+strings.ReplaceAll(s.State, " ", "-"), t.titled(s.Number+" "+s.Title+", "+s.State, whole), 3, 12))
+		r.Boxes = append(r.Boxes, t.box(whole, "work "+slug(s.State), t.titled(s.Number+" "+s.Title+", "+s.State, whole), 3, 12))
 		for _, w := range s.waits {
 			r.Boxes = append(r.Boxes, t.box(w, "wait", t.titled(s.Number+" "+s.Title+", waiting for a person", w), 3, 12))
 		}
@@ -282,37 +281,72 @@ func (t timeline) stepRows() []row {
 		if s.Attempts > 1 {
 			label += fmt.Sprintf(" (attempt %d)", s.Attempts)
 		}
-		r.Texts = append(r.Texts, text{X: t.place(s.ended), Y: 13, Text: strings.TrimSpace(label), Class: "after " + strings.ReplaceAll(s.State, " ", "-")})
+		r.Texts = append(r.Texts, text{X: t.place(s.ended), Y: 13, Text: strings.TrimSpace(label), Class: "after " + slug(s.State)})
 		out = append(out, r)
 	}
 	return out
 }
 
-func (t timeline) countRow(s stream) row {
-	const h, top = 64, 6
+// outageRow shows when customers were out: solid where that is certain, pale where the measurement cannot tell.
+func (t timeline) outageRow() row {
+	if len(t.outages) == 0 {
+		return row{}
+	}
+	r := row{Label: "out of service", Note: "measured with probes", Height: 20}
+	for _, o := range t.outages {
+		least, most := max(0, o.certain.d()), o.possible.d()
+		says := fmt.Sprintf("out %.2f – %.2f s", least.Seconds(), most.Seconds())
+		if o.open {
+			says = "out, not back before the load ended"
+		}
+		r.Boxes = append(r.Boxes, t.box(o.possible, "maybe", says+", at most "+t.titled("", o.possible), 3, 14))
+		sure := t.box(o.certain, "out", t.titled(says+", certainly", o.certain), 3, 14)
+		sure.Text = says
+		r.Boxes = append(r.Boxes, sure)
+	}
+	return r
+}
+
+func (t timeline) countRows() []row {
+	var out []row
+	for _, s := range t.streams {
+		h := 48
+		switch s.name {
+		case history.StreamPayment:
+			h = 72
+		case history.StreamRepeat:
+			h = 36
+		}
+		out = append(out, t.countRow(s, h))
+	}
+	return out
+}
+
+func (t timeline) countRow(s stream, h int) row {
+	const top = 12
 	peak := 1
 	for _, b := range s.bins {
-		peak = max(peak, b.ok+b.fail+b.info+b.shed)
+		peak = max(peak, b.sum())
 	}
 	perSecond := float64(time.Second) / float64(binWidth)
 	r := row{
-		Label: streamLabel(s.name), Note: "a second, by outcome", Height: h,
-		Grid: []gridLine{{top, strconv.FormatFloat(float64(peak)*perSecond, 'f', 0, 64)}, {h - 1, "0"}},
+		Label: streamLabel(s.name), Note: "a second", Height: h,
+		Grid: []gridLine{{top, strconv.FormatFloat(float64(peak)*perSecond, 'f', 0, 64)}, {h - 1, ""}},
 	}
-	var d [4]strings.Builder
+	var d [5]strings.Builder
 	w := ms(binWidth)
 	for i, b := range s.bins {
 		y := float64(h - 1)
-		for k, n := range [4]int{b.ok, b.info, b.fail, b.shed} {
+		for k, n := range [5]int{b.ok, b.info, b.fail, b.stale, b.shed} {
 			if n == 0 {
 				continue
 			}
-			height := float64(n) / float64(peak) * (h - 1 - top)
+			height := float64(n) / float64(peak) * float64(h-1-top)
 			fmt.Fprintf(&d[k], "M%d %.1fv%.1fh%dv%.1fz", int64(i)*w, y, -height, w, height)
 			y -= height
 		}
 	}
-	for k, class := range [4]string{"fill ok", "fill info", "fill fail", "fill shed"} {
+	for k, class := range [5]string{"fill ok", "fill info", "fill fail", "fill stale", "fill shed"} {
 		if d[k].Len() > 0 {
 			r.Paths = append(r.Paths, stroke{class, d[k].String()})
 		}
@@ -338,9 +372,9 @@ func (t timeline) latencyRow() row {
 	const least, most = 1.0, 10_000.0 // ms, on a logarithmic scale
 	height := func(d time.Duration) int64 {
 		v := math.Min(most, math.Max(least, float64(d)/float64(time.Millisecond)))
-		return int64(math.Round(h - 4 - math.Log10(v/least)/math.Log10(most/least)*(h-10)))
+		return int64(math.Round(h - 4 - math.Log10(v/least)/math.Log10(most/least)*(h-16)))
 	}
-	r := row{Label: "latency", Note: "of each payment and probe, from its intended instant; top edge: no answer", Height: h}
+	r := row{Label: "latency", Note: "each payment and probe", Height: h}
 	for _, g := range []struct {
 		d    time.Duration
 		text string
@@ -398,7 +432,7 @@ func (p *pen) dot(x, y int64) {
 	p.x, p.y, p.started = x, y, true
 }
 
-func (t timeline) tickRow(label, note string, l lane, h int) row {
+func (t timeline) tickRow(label, note, class string, l lane, h int) row {
 	r := row{Label: label, Note: note, Height: h + 4, Class: "ticks"}
 	for _, o := range []history.Outcome{history.Shed, history.Fail, history.Info, history.OK} {
 		var d strings.Builder
@@ -414,28 +448,32 @@ func (t timeline) tickRow(label, note string, l lane, h int) row {
 			}
 		}
 		if d.Len() > 0 {
-			r.Paths = append(r.Paths, stroke{"tick " + string(o), d.String()})
+			r.Paths = append(r.Paths, stroke{"tick " + class + " " + string(o), d.String()})
 		}
 	}
 	return r
 }
 
 func (t timeline) lostRow(lost []Loss) row {
-	r := row{Label: "lost payments", Note: fmt.Sprintf("%d, when acknowledged", len(lost)), Height: 18}
-	const most = 2000 // elements; the table has them all
+	if len(lost) == 0 {
+		return row{}
+	}
+	r := row{Label: "lost payments", Note: fmt.Sprintf("%d, at their acknowledgement", len(lost)), Height: 18}
 	for i, l := range lost {
-		if i == most {
+		if i == pageLosses {
 			break
 		}
-		if l.t != 0 {
-			r.Boxes = append(r.Boxes, t.box(interval{l.t, l.t}, "mark lost "+strings.ReplaceAll(l.Class, " ", "-"), fmt.Sprintf("%s: %s %s, %s", t.since(l.t), l.Key, yen(l.Yen), l.Class), 2, 14))
-		}
+		title := fmt.Sprintf("%s: %s %s, %s", t.since(l.acked), l.Key, yen(l.Yen), l.Worst())
+		r.Marks = append(r.Marks, t.mark(l.acked, "mark lost "+slug(string(l.Worst())), title, 2, 14))
 	}
 	return r
 }
 
 func (t timeline) lagRow() row {
-	const h, top = 56, 6
+	if len(t.lags) == 0 {
+		return row{}
+	}
+	const h, top = 56, 12
 	var peak time.Duration = time.Millisecond
 	for _, s := range t.lags {
 		peak = max(peak, s.d)
@@ -452,20 +490,23 @@ func (t timeline) lagRow() row {
 		last = s.t
 	}
 	return row{
-		Label: "replication lag", Note: "age of the newest row at the replica", Height: h,
-		Grid:  []gridLine{{top, seconds(peak.Seconds())}, {h - 1, "0"}},
+		Label: "replication lag", Note: "at the standby", Height: h,
+		Grid:  []gridLine{{top, seconds(peak.Seconds())}, {h - 1, ""}},
 		Paths: []stroke{{"line", d.String()}},
 	}
 }
 
 func (t timeline) snapshotRow() row {
+	if len(t.snapshots) == 0 {
+		return row{}
+	}
 	r := row{Label: "money conserved", Note: fmt.Sprintf("%d snapshots", len(t.snapshots)), Height: 16}
 	for _, s := range t.snapshots {
 		class, says := "good", "balances = statements = constant"
 		if !s.good {
 			class, says = "wrong", "balances and statements DISAGREE"
 		}
-		r.Boxes = append(r.Boxes, t.box(interval{s.t, s.t}, "mark "+class, t.since(s.t)+": "+s.title+": "+says, 2, 12))
+		r.Marks = append(r.Marks, t.mark(s.t, "mark "+class, t.since(s.t)+": "+s.title+": "+says, 2, 12))
 	}
 	return r
 }
@@ -497,7 +538,7 @@ func data(t timeline, length int64) pictureData {
 		for i, b := range s.bins {
 			counts[i] = 0
 			if b != (bin{}) {
-				counts[i] = [5]int64{int64(b.ok), int64(b.info), int64(b.fail), int64(b.shed), slow[i]}
+				counts[i] = [6]int64{int64(b.ok), int64(b.info), int64(b.fail), int64(b.stale), int64(b.shed), slow[i]}
 			}
 		}
 		d.Counts[streamLabel(s.name)] = counts

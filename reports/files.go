@@ -27,17 +27,20 @@ func Write(folder string, r Report) error {
 		return err
 	}
 	r.Files = files
-	for _, part := range []struct {
+	parts := []struct {
 		name   string
 		render func(*bytes.Buffer, Report) error
+		out    bytes.Buffer
 	}{
-		{JUnitFile, junit}, {SummaryFile, summary}, {HTMLFile, page},
-	} {
-		var b bytes.Buffer
-		if err := part.render(&b, r); err != nil {
-			return fmt.Errorf("render %s: %w", part.name, err)
+		{name: JUnitFile, render: junit}, {name: SummaryFile, render: summary}, {name: HTMLFile, render: page},
+	}
+	for i := range parts { // all are rendered before one is written: a report is never half of this run and half of the one before
+		if err := parts[i].render(&parts[i].out, r); err != nil {
+			return fmt.Errorf("render %s: %w", parts[i].name, err)
 		}
-		if err := replace(filepath.Join(folder, part.name), b.Bytes()); err != nil {
+	}
+	for i := range parts {
+		if err := replace(filepath.Join(folder, parts[i].name), parts[i].out.Bytes()); err != nil {
 			return err
 		}
 	}

@@ -32,7 +32,7 @@ type (
 		Time       string        `xml:"time,attr"`
 		Properties []propertyXML `xml:"properties>property"`
 		Cases      []caseXML     `xml:"testcase"`
-		Out        string        `xml:"system-out,omitempty"`
+		Out        *textXML      `xml:"system-out"`
 	}
 	propertyXML struct {
 		Name  string `xml:"name,attr"`
@@ -46,12 +46,15 @@ type (
 		Time    string      `xml:"time,attr"`
 		Failure *problemXML `xml:"failure"`
 		Error   *problemXML `xml:"error"`
-		Out     string      `xml:"system-out,omitempty"`
+		Out     *textXML    `xml:"system-out"`
 	}
 	problemXML struct {
 		Type    string `xml:"type,attr"`
 		Message string `xml:"message,attr"`
-		Body    string `xml:",chardata"`
+		Body    string `xml:",cdata"`
+	}
+	textXML struct {
+		Text string `xml:",cdata"` // readable in the file too, where character data would have its line breaks escaped
 	}
 )
 
@@ -70,9 +73,9 @@ func junit(w *bytes.Buffer, r Report) error {
 		add(c.Check, checkCase(r, c, decided))
 	}
 	if r.Expectation.Stated {
-		c := caseXML{Out: clean(r.Expectation.String())}
+		c := caseXML{Out: said(r.Expectation.String())}
 		if !r.Expectation.Met {
-			c.Failure = &problemXML{Type: "expectation", Message: clean(fmt.Sprintf("%s, but the verdict is %s", r.Expectation, r.Verdict)), Body: clean(answer(r))}
+			c.Failure = &problemXML{Type: "expectation", Message: clean(r.Expectation.String()), Body: clean(answer(r))}
 		}
 		add("expectation", c)
 	}
@@ -92,7 +95,7 @@ func junit(w *bytes.Buffer, r Report) error {
 			suite.Errors++
 		}
 	}
-	suite.Out = clean(answer(r))
+	suite.Out = said(answer(r))
 	w.WriteString(xml.Header)
 	enc := xml.NewEncoder(w)
 	enc.Indent("", "  ")
@@ -119,14 +122,17 @@ func checkCase(r Report, c check.Result, decided bool) caseXML {
 	p := &problemXML{Type: c.Verdict().String(), Message: clean(c.Says), Body: clean(body.String())}
 	switch {
 	case decided && c.Verdict() != check.Pass:
-		return caseXML{Out: clean(c.Verdict().String() + ", in a drill that was to be " + r.Expectation.Verdict + "\n" + body.String())}
+		return caseXML{Out: said(c.Verdict().String() + ", in a drill that was to be " + r.Expectation.Verdict + "\n" + body.String())}
+	case c.Contradiction:
+		p.Type, p.Message = "contradiction", "the evidence contradicts itself, the harness is wrong: "+p.Message
+		return caseXML{Error: p}
 	case c.Verdict() == check.Fail:
 		return caseXML{Failure: p}
 	case c.Verdict() == check.Inconclusive:
 		p.Message = clean(why(c))
 		return caseXML{Error: p}
 	}
-	return caseXML{Out: clean(body.String())}
+	return caseXML{Out: said(body.String())}
 }
 
 func properties(r Report) []propertyXML {
@@ -148,7 +154,7 @@ func properties(r Report) []propertyXML {
 	add("procedure", r.World.Procedure)
 	add("repeat", r.Repeat.Run)
 	for _, h := range r.Headlines {
-		add(h.Name, h.Text)
+		add(h.Label, h.Text)
 	}
 	return out
 }
@@ -159,6 +165,8 @@ func answer(r Report) string {
 	_ = Terminal(&b, r, false) // a strings.Builder takes every write
 	return b.String()
 }
+
+func said(s string) *textXML { return &textXML{clean(s)} }
 
 // clean drops what XML 1.0 cannot carry.
 func clean(s string) string {

@@ -4,47 +4,69 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/kirikae/kirikae/drill/check"
 	"github.com/kirikae/kirikae/drill/history"
+	"github.com/kirikae/kirikae/drill/objective"
 )
 
-// Loss is one acknowledged payment that is lost.
+// Loss is one acknowledged payment that at least one store lost. Amount and age come from the clients' records: that is what
+// the customers were promised.
 type Loss struct {
-	Key   string  `json:"key"`
-	Yen   int64   `json:"yen"`
-	Class string  `json:"class"` // check that holds it: unreplicated, dropped, never durable
-	Acked float64 `json:"acked"` // seconds between its acknowledgement and the cut; negative: acknowledged after it
-	What  string  `json:"what"`  // what the check says of it
-	t     history.Instant
+	Key       string          `json:"key"`
+	Yen       int64           `json:"yen"`
+	MySQL     objective.Class `json:"mysql,omitempty"`     // how MySQL lost it; "" when it did not
+	Cassandra objective.Class `json:"cassandra,omitempty"` // likewise
+	Age       float64         `json:"age"`                 // seconds from its acknowledgement to the cut; negative: acknowledged after it
+	GTID      string          `json:"gtid,omitempty"`      // of its transaction at the lost site, where known
+	Zombie    bool            `json:"zombie,omitempty"`    // acknowledged by the lost site after the cut
+
+	acked history.Instant
 }
 
-// losses lists the payments that the three classes of the loss ledger name, oldest first. Amount and age come from the
-// clients' records: that is what the customers were promised.
-func losses(run *history.Run, d check.Drill) []Loss {
-	acked := map[string]history.Operation{}
-	for _, o := range run.Operations {
-		if o.Stream == history.StreamPayment && o.Outcome == history.OK {
-			acked[o.Key] = o
+// Worst is the class that weighs more: dropped and never durable are never within target.
+func (l Loss) Worst() objective.Class {
+	for _, c := range []objective.Class{objective.NeverDurable, objective.Dropped, objective.Unclassified} {
+		if l.MySQL == c || l.Cassandra == c {
+			return c
 		}
 	}
-	cut, _ := run.Cut()
-	var out []Loss
-	for _, name := range []string{check.NameNeverDurable, check.NameDropped, check.NameUnreplicated} {
-		r, ok := d.Get(name)
-		if !ok {
-			continue
-		}
-		for _, f := range r.Findings {
-			for _, key := range f.Keys {
-				o := acked[key]
-				l := Loss{Key: key, Yen: o.Yen, Class: name, What: f.What, t: o.Finished}
-				if cut != 0 && o.Finished != 0 {
-					l.Acked = cut.Sub(o.Finished).Seconds()
-				}
-				out = append(out, l)
+	return objective.Unreplicated
+}
+
+// losses joins the two stores' ledgers into one list, oldest first. Evidence that cannot be read gives none: to say so is the
+// judges' part.
+func losses(run *history.Run) []Loss {
+	ledger, err := objective.LossLedger(run)
+	if err != nil {
+		return nil
+	}
+	byKey := map[string]*Loss{}
+	var keys []string
+	of := func(x objective.Loss) *Loss {
+		l := byKey[x.Key]
+		if l == nil {
+			l = &Loss{Key: x.Key, Yen: x.Yen, acked: x.Acked}
+			if ledger.Cut != 0 {
+				l.Age = ledger.Cut.Sub(x.Acked).Seconds()
 			}
+			byKey[x.Key] = l
+			keys = append(keys, x.Key)
 		}
+		l.Zombie = l.Zombie || x.Zombie
+		if x.GTID != "" {
+			l.GTID = x.GTID
+		}
+		return l
 	}
-	slices.SortStableFunc(out, func(a, b Loss) int { return cmp.Compare(a.t, b.t) })
+	for _, x := range ledger.MySQL.Lost {
+		of(x).MySQL = x.Class
+	}
+	for _, x := range ledger.Cassandra.Lost {
+		of(x).Cassandra = x.Class
+	}
+	var out []Loss
+	for _, k := range keys {
+		out = append(out, *byKey[k])
+	}
+	slices.SortStableFunc(out, func(a, b Loss) int { return cmp.Compare(a.acked, b.acked) })
 	return out
 }

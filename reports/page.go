@@ -27,8 +27,7 @@ func page(w *bytes.Buffer, r Report) error {
 	}
 	t, err := template.New("report").Funcs(template.FuncMap{
 		"yen": yen, "seconds": seconds, "sign": sign, "some": some, "why": why,
-		"slug":   func(s string) string { return strings.ReplaceAll(s, " ", "-") },
-		"add":    func(a, b int) int { return a + b },
+		"slug":   slug,
 		"number": number,
 	}).Parse(read("report.html.tmpl"))
 	if err != nil {
@@ -38,6 +37,10 @@ func page(w *bytes.Buffer, r Report) error {
 		Report: r, Picture: drawTimeline(readTimeline(r.run, r.Steps), r.Lost),
 		CSS: template.CSS(read("report.css")), JS: template.JS(read("report.js")),
 		Failed: r.bad(check.Fail), Unknown: r.bad(check.Inconclusive), Lost: r.Lost, Folder: shown(r.folder()),
+	}
+	if len(v.Unknown) > mostUnknown {
+		v.UnknownMore = len(v.Unknown) - mostUnknown
+		v.Unknown = v.Unknown[:mostUnknown]
 	}
 	for _, l := range r.Lost {
 		v.LostYen += l.Yen
@@ -61,6 +64,8 @@ type pageView struct {
 	LostMore int
 	LostYen  int64
 	Folder   string
+
+	UnknownMore int
 }
 
 // Engines lists products and versions.

@@ -88,12 +88,16 @@ func (s *Step) add(e history.Entry) {
 		s.Budget = e.Budget.D().Seconds()
 	}
 	s.ended = max(s.ended, e.T)
-	if n := len(s.waits); n > 0 && s.waits[n-1].to == 0 && e.Kind != history.EntryWait {
-		s.waits[n-1].to = e.T
+	waiting := len(s.waits) > 0 && s.waits[len(s.waits)-1].to == 0
+	switch e.Kind {
+	case history.EntryAct, history.EntryConfirm, history.EntryAlready, history.EntryFailed:
+		if waiting {
+			s.waits[len(s.waits)-1].to = e.T
+		}
 	}
 	switch e.Kind {
 	case history.EntryWait:
-		if n := len(s.waits); e.Manual && (n == 0 || s.waits[n-1].to != 0) {
+		if e.Manual && !waiting {
 			s.waits = append(s.waits, interval{from: e.T})
 		}
 	case history.EntryConfirm:

@@ -31,7 +31,7 @@ type Report struct {
 	Interrupted string        `json:"interrupted"`         // why the drill ended early; "" when it did not
 	Truncated   []string      `json:"truncated,omitempty"` // files whose last line was cut off
 
-	Headlines []Line         `json:"headlines"` // what the terminal prints under the verdict
+	Headlines []check.Line   `json:"headlines"` // what the terminal prints under the verdict
 	Checks    []check.Result `json:"checks"`
 	Lost      []Loss         `json:"lost"`  // every lost acknowledged payment
 	Steps     []Step         `json:"steps"` // of the procedure, in the order they were tried
@@ -47,6 +47,7 @@ type Expectation struct {
 	Check   string `json:"check"`  // "" where no check is named
 	Stated  bool   `json:"stated"` // false: the scenario says nothing, so PASS is expected
 	Met     bool   `json:"met"`
+	Why     string `json:"why,omitempty"` // why it was not met
 }
 
 // Scenario says which sentences were played.
@@ -82,7 +83,7 @@ func Build(run *history.Run, d check.Drill) Report {
 	r := Report{
 		Schema:  SchemaVersion,
 		Verdict: d.Verdict,
-		Exit:    exitCode(d, m.Expectation),
+		Exit:    check.ExitCode(d, m.Expectation),
 		Scenario: Scenario{
 			Name: m.Name, Feature: m.Feature, Line: m.Line,
 			Tags: list(m.Tags), Steps: list(m.Steps), Planted: list(m.Planted),
@@ -93,11 +94,11 @@ func Build(run *history.Run, d check.Drill) Report {
 			Active: m.Active, Standby: m.Standby, Procedure: m.Procedure,
 		},
 		Started:     m.Started,
-		Interrupted: interruption(m),
+		Interrupted: d.Interrupted,
 		Truncated:   run.Truncated,
-		Headlines:   list(headlines(d)),
+		Headlines:   list(measured(run, d)),
 		Checks:      list(d.Results),
-		Lost:        list(losses(run, d)),
+		Lost:        list(losses(run)),
 		Steps:       list(steps(run)),
 		Files:       []string{},
 		run:         run,
@@ -115,7 +116,7 @@ func Build(run *history.Run, d check.Drill) Report {
 	if e := m.Expectation; e != nil {
 		r.Expectation = Expectation{Verdict: e.Verdict, Check: e.Check, Stated: true}
 	}
-	r.Expectation.Met = expected(d, m.Expectation)
+	r.Expectation.Met, r.Expectation.Why = check.Expected(d, m.Expectation)
 	r.Repeat = Repeat{Run: fmt.Sprintf("kirikae run --seed %d", m.Seed), Check: "kirikae check " + shellWord(run.Folder)}
 	if m.Feature != "" {
 		r.Repeat.Run += " " + shellWord(fmt.Sprintf("%s:%d", m.Feature, m.Line))
@@ -123,22 +124,23 @@ func Build(run *history.Run, d check.Drill) Report {
 	return r
 }
 
-// interruption says why a run ended early. A run that has no end was killed: nobody could write why.
-func interruption(m history.Meta) string {
-	switch {
-	case m.Interrupt != "":
-		return m.Interrupt
-	case m.Ended == 0:
-		return "the drill was killed, or is still running: it wrote no end"
-	}
-	return ""
+// measured are the headlines of what was measured. What failed, what is not known and what ended the drill are left out: each
+// report tells them in its own place, with findings.
+func measured(run *history.Run, d check.Drill) []check.Line {
+	return slices.DeleteFunc(check.Headlines(run, d), func(l check.Line) bool {
+		return l.Text == "" || slices.Contains([]string{"FAIL", "unknown", "ended"}, l.Label)
+	})
 }
 
-// bad returns the results of one verdict, in the order of the checks.
+// bad returns the results of one verdict: the check that the scenario names first, then in the order of the checks.
 func (r Report) bad(v check.Verdict) []check.Result {
 	var out []check.Result
 	for _, c := range r.Checks {
-		if c.Verdict() == v {
+		switch {
+		case c.Verdict() != v:
+		case c.Check == r.Expectation.Check:
+			out = slices.Insert(out, 0, c)
+		default:
 			out = append(out, c)
 		}
 	}

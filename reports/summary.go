@@ -37,7 +37,10 @@ func summary(w *bytes.Buffer, r Report) error {
 				fmt.Fprintf(w, "- … and %d more in the report\n", len(c.Findings)-i)
 				break
 			}
-			fmt.Fprintf(w, "- %s%s", md(f.What), md(r.where(f)))
+			fmt.Fprintf(w, "- %s", md(f.What))
+			if where := r.where(f); where != "" {
+				fmt.Fprintf(w, " %s", md(where))
+			}
 			if len(f.Keys) > 0 {
 				fmt.Fprintf(w, ": %s", md(some(f.Keys, 5)))
 			}
@@ -47,13 +50,17 @@ func summary(w *bytes.Buffer, r Report) error {
 			w.WriteByte('\n')
 		}
 	}
-	for _, c := range r.bad(check.Inconclusive) {
+	for i, c := range r.bad(check.Inconclusive) {
+		if i == mostUnknown {
+			fmt.Fprintf(w, "**Unknown:** %d more, see the checks\n\n", len(r.bad(check.Inconclusive))-i)
+			break
+		}
 		fmt.Fprintf(w, "**Unknown — %s:** %s\n\n", md(c.Check), md(why(c)))
 	}
 	if len(r.Headlines) > 0 {
 		w.WriteString("| | |\n| --- | --- |\n")
 		for _, h := range r.Headlines {
-			fmt.Fprintf(w, "| %s | %s |\n", md(h.Name), md(h.Text))
+			fmt.Fprintf(w, "| %s | %s |\n", md(h.Label), md(h.Text))
 		}
 		w.WriteByte('\n')
 	}
@@ -65,13 +72,13 @@ func summary(w *bytes.Buffer, r Report) error {
 		w.WriteByte('\n')
 	}
 	if len(r.Lost) > 0 {
-		fmt.Fprintf(w, "<details><summary>Lost payments: %d</summary>\n\n| payment | yen | class | acknowledged before the cut |\n| --- | ---: | --- | ---: |\n", len(r.Lost))
+		fmt.Fprintf(w, "<details><summary>Lost payments: %d</summary>\n\n| payment | amount | mysql | cassandra | acknowledged before the cut |\n| --- | ---: | --- | --- | ---: |\n", len(r.Lost))
 		for i, l := range r.Lost {
 			if i == summaryLosses {
-				fmt.Fprintf(w, "| … and %d more | | | |\n", len(r.Lost)-i)
+				fmt.Fprintf(w, "| … and %d more | | | | |\n", len(r.Lost)-i)
 				break
 			}
-			fmt.Fprintf(w, "| %s | %s | %s | %.3f s |\n", md(l.Key), yen(l.Yen), l.Class, l.Acked)
+			fmt.Fprintf(w, "| %s | %s | %s | %s | %.3f s |\n", md(l.Key), yen(l.Yen), l.MySQL, l.Cassandra, l.Age)
 		}
 		w.WriteString("\n</details>\n\n")
 	}

@@ -36,12 +36,12 @@ func Terminal(w io.Writer, r Report, color bool) error {
 	}
 	t.failures(r)
 	for _, h := range r.Headlines {
-		t.line(h.Name, h.Text)
+		t.line(h.Label, h.Text)
 	}
 	if r.Expectation.Stated {
 		t.line("expect", r.Expectation.String())
 	}
-	if r.Verdict != check.Pass {
+	if r.Verdict != check.Pass || r.Exit != 0 {
 		t.line("repeat", r.Repeat.Run)
 		t.line("judge", r.Repeat.Check)
 	}
@@ -52,16 +52,16 @@ func Terminal(w io.Writer, r Report, color bool) error {
 	return err
 }
 
-// String is "FAIL by dropped: met".
+// String is "FAIL by dropped: met", or why it was not met.
 func (e Expectation) String() string {
+	if !e.Met {
+		return "NOT met: " + e.Why
+	}
 	s := e.Verdict
 	if e.Check != "" {
 		s += " by " + e.Check
 	}
-	if e.Met {
-		return s + ": met"
-	}
-	return s + ": not met"
+	return s + ": met"
 }
 
 type terminal struct {
@@ -91,6 +91,10 @@ func (t *terminal) line(label, text string) {
 	fmt.Fprintf(&t.out, "  %s%s\n", t.paint(ansiDim, fmt.Sprintf("%-8s", label)), oneLine(text))
 }
 
+// mostUnknown is how many checks without a verdict are told one by one above the details: when a drill was killed early, none
+// of them has one, and the reason has been told already.
+const mostUnknown = 4
+
 // failures say what failed: each failed check in one line, and of the first one its first finding and payments. What could
 // not be decided follows, with what was missing.
 func (t *terminal) failures(r Report) {
@@ -101,11 +105,14 @@ func (t *terminal) failures(r Report) {
 		}
 	}
 	for i, c := range r.bad(check.Inconclusive) {
-		if i == 3 && r.Verdict == check.Fail {
-			t.line("", fmt.Sprintf("… and %d more", len(r.bad(check.Inconclusive))-i))
+		if i == mostUnknown {
+			t.line("", fmt.Sprintf("… and %d more, see the report", len(r.bad(check.Inconclusive))-i))
 			break
 		}
 		t.line("unknown", c.Check+": "+why(c))
+		if i == 0 && r.Verdict == check.Inconclusive && len(c.Findings) > 0 {
+			t.finding(r, c.Findings[0])
+		}
 	}
 	if r.Verdict == check.Inconclusive && len(r.Checks) == 0 {
 		t.line("unknown", "no check was made")
@@ -124,7 +131,10 @@ func why(c check.Result) string {
 	if len(c.Missing) == 0 {
 		return c.Says
 	}
-	s := strings.Join(c.Missing, "; ")
+	s := strings.Join(c.Missing[:min(2, len(c.Missing))], "; ")
+	if n := len(c.Missing) - 2; n > 0 {
+		s += fmt.Sprintf("; and %d more", n)
+	}
 	if c.Says != "" && c.Says != s {
 		return c.Says + " (" + s + ")"
 	}

@@ -1,11 +1,13 @@
 package reports
 
 import (
+	"cmp"
 	"slices"
 	"sort"
 	"time"
 
 	"github.com/kirikae/kirikae/drill/history"
+	"github.com/kirikae/kirikae/drill/objective"
 )
 
 // binWidth is the resolution of the counts on the time axis.
@@ -20,8 +22,9 @@ type timeline struct {
 
 	phases    []span
 	faults    []span
-	flags     []flag // decision, cut, persons, operators that started
+	events    []event // decision, cut, persons, operators that started
 	attests   []tick
+	outages   []outage
 	steps     []Step
 	streams   []stream
 	served    []lane // acknowledged payments by the site that answered
@@ -36,7 +39,13 @@ type span struct {
 	open bool // it had not ended when the record did
 }
 
-type flag struct {
+// outage is one episode that customers felt, with what is not known of its ends.
+type outage struct {
+	certain, possible interval
+	open              bool // it lasted until the load ended
+}
+
+type event struct {
 	name, title string
 	t           history.Instant
 }
@@ -59,7 +68,10 @@ type stream struct {
 	dots []dot
 }
 
-type bin struct{ ok, fail, info, shed int }
+// bin counts outcomes; stale ones failed for customers that ignore the DNS TTL, whom no switchover brings back soon.
+type bin struct{ ok, info, fail, stale, shed int }
+
+func (b bin) sum() int { return b.ok + b.info + b.fail + b.stale + b.shed }
 
 type dot struct {
 	t       history.Instant // intended
@@ -73,7 +85,7 @@ type lane struct {
 	ticks map[history.Outcome][]history.Instant
 }
 
-// draw reads a run into a timeline. It takes any run, an empty one too.
+// readTimeline reads a run into a timeline. It takes any run, an empty one too.
 func readTimeline(run *history.Run, steps []Step) timeline {
 	t := timeline{steps: steps, from: firstInstant(run), to: lastInstant(run)}
 	t.zero, t.zeroName = run.Meta.Origin, "start of the run"
@@ -85,17 +97,19 @@ func readTimeline(run *history.Run, steps []Step) timeline {
 	}
 	t.readMarks(run)
 	t.readOperations(run)
+	t.readOutages(run)
 	t.readView(run)
 	for _, e := range run.Journal {
-		if e.Kind == history.EntryBegin {
-			name := "operator"
-			if e.Attempt > 1 {
-				name = "operator resumes"
-			}
-			t.flags = append(t.flags, flag{name, name + ": " + e.Procedure + ", by " + e.Who, e.T})
+		switch {
+		case e.Kind == history.EntryBegin && e.Attempt > 1:
+			t.events = append(t.events, event{"operator resumes", e.Procedure + " is resumed, by " + e.Who, e.T})
+		case e.Kind == history.EntryBegin:
+			t.events = append(t.events, event{"operator", e.Procedure + " begins, by " + e.Who, e.T})
+		case e.Kind == history.EntryRefused:
+			t.events = append(t.events, event{"refused", e.Error, e.T})
 		}
 	}
-	slices.SortStableFunc(t.flags, func(a, b flag) int { return int(a.t.Sub(b.t)) })
+	slices.SortStableFunc(t.events, func(a, b event) int { return cmp.Compare(a.t, b.t) })
 	return t
 }
 
@@ -115,11 +129,11 @@ func (t *timeline) readMarks(run *history.Run) {
 	// A mark that cannot be read is the judges' to complain of; the picture shows what there is.
 	people, _ := history.Marked[history.PersonData](run, history.KindPerson)
 	for _, p := range people {
-		t.flags = append(t.flags, flag{"person", p.Data.Who + ": " + p.Data.Did, p.T})
+		t.events = append(t.events, event{personFlag(p.Name), p.Data.Who + ": " + p.Data.Did, p.T})
 	}
 	decisions, _ := history.Marked[history.PersonData](run, history.KindDecision)
 	for _, p := range decisions {
-		t.flags = append(t.flags, flag{"decision", "decision, by " + p.Data.Who + ": " + p.Data.Did, p.T})
+		t.events = append(t.events, event{"decision", "decision, by " + p.Data.Who + ": " + p.Data.Did, p.T})
 	}
 	attests, _ := history.Marked[history.AttestData](run, history.KindAttest)
 	for _, a := range attests {
@@ -134,6 +148,14 @@ func (t *timeline) readMarks(run *history.Run) {
 		good := len(s.Data.Mismatched) == 0 && s.Data.Balance == s.Data.Constant && s.Data.EntrySum == 0
 		t.snapshots = append(t.snapshots, tick{s.Data.Node, s.T, good})
 	}
+}
+
+// personFlag is what a person's act is called in the picture: the thing it was about, where the mark names one.
+func personFlag(name string) string {
+	if name == "" {
+		return "person"
+	}
+	return name
 }
 
 func (t *timeline) readFaults(run *history.Run) {
@@ -159,7 +181,26 @@ func (t *timeline) readFaults(run *history.Run) {
 		}
 		t.faults = append(t.faults, s)
 		if f.Data.Cut != 0 {
-			t.flags = append(t.flags, flag{"cut", "last link of the lost site cut", f.Data.Cut})
+			t.events = append(t.events, event{"cut", "last link of the lost site cut", f.Data.Cut})
+		}
+	}
+}
+
+// readOutages asks for the measured outage; a run that it cannot be measured in shows its operations only.
+func (t *timeline) readOutages(run *history.Run) {
+	r, err := objective.RecoveryTime(run)
+	if err != nil {
+		return
+	}
+	for _, e := range r.Episodes {
+		o := outage{certain: interval{e.OnsetUntil, e.EndFrom}, possible: interval{e.OnsetFrom, e.EndUntil}, open: !e.Ended}
+		if o.open {
+			o.possible.to = r.LoadEnded
+			o.certain.to = r.LoadEnded
+		}
+		t.outages = append(t.outages, o)
+		if e.Ended {
+			t.events = append(t.events, event{"back", "customers are served again", e.EndUntil})
 		}
 	}
 }
@@ -198,7 +239,7 @@ func (t *timeline) readOperations(run *history.Run) {
 			d.d = o.Finished.Sub(at)
 		}
 		s.dots = append(s.dots, d)
-		s.bins[at.Sub(t.from)/binWidth].add(o.Outcome)
+		s.bins[at.Sub(t.from)/binWidth].add(o)
 	}
 	for _, name := range []string{history.StreamPayment, history.StreamProbe, history.StreamRepeat} {
 		if s := byStream[name]; s != nil {
@@ -209,14 +250,16 @@ func (t *timeline) readOperations(run *history.Run) {
 	t.served, t.canaries = sortLanes(run, served), sortLanes(run, canaries)
 }
 
-func (b *bin) add(o history.Outcome) {
-	switch o {
-	case history.OK:
+func (b *bin) add(o history.Operation) {
+	switch {
+	case o.Outcome == history.OK:
 		b.ok++
-	case history.Fail:
-		b.fail++
-	case history.Shed:
+	case o.Outcome == history.Shed:
 		b.shed++
+	case o.Stale:
+		b.stale++
+	case o.Outcome == history.Fail:
+		b.fail++
 	default:
 		b.info++
 	}

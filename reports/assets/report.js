@@ -3,13 +3,12 @@
   const lanes = document.getElementById('lanes'), cursor = document.getElementById('cursor'), brush = document.getElementById('brush');
   const readout = document.getElementById('readout'), plot = lanes.querySelector('.plot');
   const views = { load: run.view, fault: run.fault, all: [0, run.length] };
-  const SVG = 'http://www.w3.org/2000/svg';
   let view = run.view.slice(), drag = null;
 
   for (const e of document.querySelectorAll('.buttons, .hint, #readout')) e.hidden = false;
 
   function make(name, attributes, text) {
-    const e = document.createElementNS(SVG, name);
+    const e = document.createElementNS(plot.namespaceURI, name);
     for (const [k, v] of Object.entries(attributes)) e.setAttribute(k, v);
     if (text !== undefined) e.textContent = text;
     return e;
@@ -34,7 +33,8 @@
     for (let n = Math.ceil((from - run.zero) / 1000 / step); run.zero + n * step * 1000 <= to; n++) {
       const x = (run.zero + n * step * 1000) / run.length * 100 + '%';
       lines.push(make('line', { class: 'grid', x1: x, x2: x, y2: '100%' }));
-      texts.push([x, (n * step).toFixed(digits)]);
+      const share = (run.zero + n * step * 1000 - from) / (to - from);
+      if (share > 1 / 60 && share < 59 / 60) texts.push([x, (n * step).toFixed(digits)]);
     }
     document.getElementById('grid').replaceChildren(...lines);
     for (const g of document.querySelectorAll('.ticktext')) g.replaceChildren(...texts.map(([x, t]) => make('text', { x, y: 13 }, t)));
@@ -56,8 +56,9 @@
       const parts = [b[0] + ' ok'];
       if (b[1]) parts.push(b[1] + ' unknown');
       if (b[2]) parts.push(b[2] + ' failed');
-      if (b[3]) parts.push(b[3] + ' not sent');
-      said.push(name + ' in ' + run.bin + ' ms: ' + parts.join(', ') + ', slowest ' + b[4] + ' ms');
+      if (b[3]) parts.push(b[3] + ' of customers that ignore the TTL');
+      if (b[4]) parts.push(b[4] + ' not sent');
+      said.push(name + ' in ' + run.bin + ' ms: ' + parts.join(', ') + ', slowest ' + b[5] + ' ms');
     }
     const lag = run.lag.filter(l => Math.abs(l[0] - t) < 1000).sort((a, b) => Math.abs(a[0] - t) - Math.abs(b[0] - t))[0];
     if (lag) said.push('lag ' + lag[1] + ' ms');
