@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 )
 
 // apt is a private state of apt in the cache: its own lists, its own empty list of installed packages, the machine's own mirror,
@@ -215,20 +216,27 @@ func unpack(ctx context.Context, p *progress, what, root string, debs []string, 
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return fmt.Errorf("unpack %s: %w", what, err)
 	}
-	done := 0
-	err := p.during(what+": unpack", func() string { return "" }, func() error {
+	var now atomic.Pointer[string]
+	last := func() string {
+		if deb := now.Load(); deb != nil {
+			return *deb
+		}
+		return ""
+	}
+	err := p.step(fmt.Sprintf("%s: unpack %d packages", what, len(debs)), last, func() error {
 		for _, deb := range debs {
 			if slices.ContainsFunc(without, func(w string) bool { return strings.HasPrefix(filepath.Base(deb), w) }) {
 				continue
 			}
+			name := filepath.Base(deb)
+			now.Store(&name)
 			c, err := start(ctx, "", nil, "dpkg-deb", "-x", deb, root)
 			if err == nil {
-				err = c.wait("unpack " + filepath.Base(deb))
+				err = c.wait("unpack " + name)
 			}
 			if err != nil {
 				return err
 			}
-			done++
 		}
 		return nil
 	})

@@ -66,10 +66,10 @@ func (s *session) archive(ctx context.Context) error {
 		return err
 	}
 	defer node.kill()
-	if err := s.p.during("cassandra "+c.Version+": start a node once", node.out.last, func() error { return answers(ctx, node, host) }); err != nil {
+	if err := s.p.step("cassandra "+c.Version+": start a node once", node.out.last, func() error { return s.awake(ctx, node, host) }); err != nil {
 		return fmt.Errorf("start a cassandra node once: %w", err)
 	}
-	if err := s.p.during("cassandra "+c.Version+": archive its classes", node.out.last, func() error { return node.stop("cassandra", 2*time.Minute) }); err != nil {
+	if err := s.p.step("cassandra "+c.Version+": archive its classes", node.out.last, func() error { return node.stop("cassandra", 2*time.Minute) }); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {

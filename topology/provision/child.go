@@ -91,13 +91,13 @@ func (c *child) kill() {
 	}
 }
 
-// run starts a program and waits for it, with a heartbeat.
+// run starts a program and waits for it: a line when it starts, then a heartbeat.
 func (p *progress) run(ctx context.Context, what, dir string, env []string, argv ...string) (string, error) {
 	c, err := start(ctx, dir, env, argv...)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", what, err)
 	}
-	err = p.during(what, c.out.last, func() error { return c.wait(what) })
+	err = p.step(what, c.out.last, func() error { return c.wait(what) })
 	if ctx.Err() != nil {
 		err = fmt.Errorf("%s: %w", what, context.Cause(ctx))
 	}

@@ -97,6 +97,7 @@ var versionWord = regexp.MustCompile(`Ver (\d+\.\d+\.\d+)`)
 
 // machineMySQL is the machine's own server, when it is of the series and whole.
 func machineMySQL(ctx context.Context) (part, bool) {
+	// an ordinary user's PATH lacks sbin
 	for _, name := range []string{"mysqld", "/usr/sbin/mysqld", "/usr/local/mysql/bin/mysqld"} {
 		path, err := exec.LookPath(name)
 		if err != nil {
@@ -198,7 +199,7 @@ func (s *session) template(ctx context.Context) error {
 		return err
 	}
 	defer c.kill()
-	if err := s.p.during("mysql "+m.Version+": start it once", c.out.last, func() error { return ready(ctx, c, "ready for connections", time.Minute) }); err != nil {
+	if err := s.p.step("mysql "+m.Version+": start it once", c.out.last, func() error { return ready(ctx, c, "ready for connections", time.Minute) }); err != nil {
 		return fmt.Errorf("start mysql once: %w", err)
 	}
 	if err := c.stop("mysql", time.Minute); err != nil {
@@ -215,8 +216,13 @@ func (s *session) template(ctx context.Context) error {
 			}
 		}
 	}
+	// Its files are mostly zeroes; with holes instead, a copy for a node costs a third.
+	sparse := data + "-sparse"
+	if out, err := exec.CommandContext(ctx, "cp", "-a", "--sparse=always", data, sparse).CombinedOutput(); err != nil {
+		return fmt.Errorf("prepare mysql template: %w: %s", err, strings.TrimSpace(string(out)))
+	}
 	p := part{Version: m.Version, Origin: prepared, Path: filepath.Join("mysql", m.Version, "template"), Key: templateKey(server)}
-	return s.install(partTemplate, p, data, nil)
+	return s.install(partTemplate, p, sparse, nil)
 }
 
 // templateKey is the server that a template was made by.

@@ -8,7 +8,7 @@ import (
 )
 
 // beat is how long a step may stay silent.
-const beat = 5 * time.Second
+const beat = 10 * time.Second
 
 // progress says what happens, with the time since provisioning began. It serves several steps at once.
 type progress struct {
@@ -27,6 +27,12 @@ func (p *progress) say(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.log(fmt.Sprintf("%5.1f s  %s", time.Since(p.begin).Seconds(), fmt.Sprintf(format, args...)))
+}
+
+// step says that a step begins, runs it and says every few seconds that it still runs.
+func (p *progress) step(what string, last func() string, do func() error) error {
+	p.say("%s", what)
+	return p.during(what, last, do)
 }
 
 // during runs a step and says every few seconds that it still runs; last tells the newest thing known about it, or "".

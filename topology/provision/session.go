@@ -23,34 +23,45 @@ type session struct {
 	locked bool
 	p      *progress
 	was    lock // the lock file as found
+	// awake waits until a Cassandra node serves and uses it a little.
+	awake func(ctx context.Context, node *child, host string) error
 
 	mu  sync.Mutex
 	now lock
 }
 
 func ensure(ctx context.Context, cache string, o Options) (Install, error) {
+	s := &session{cache: cache, locked: o.Locked, p: newProgress(o.Log), awake: answers}
+	i, err := s.ensure(ctx)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, topology.ErrEnvironment) {
+		return Install{}, missing("provision "+cache, err) // a full disk, a read-only folder
+	}
+	return i, err
+}
+
+func (s *session) ensure(ctx context.Context) (Install, error) {
+	cache := s.cache
 	if runtime.GOOS != "linux" {
 		return Install{}, errNotLinux()
 	}
-	if !o.Locked {
-		if s, err := inspect(cache, false); err == nil && len(s.stale) == 0 {
-			return s.install, nil
+	if !s.locked {
+		if found, err := inspect(cache, false); err == nil && len(found.stale) == 0 {
+			return found.install, nil
 		}
 	}
 	if err := os.MkdirAll(filepath.Join(cache, "tmp"), 0o755); err != nil {
 		return Install{}, missing("make the cache", err)
 	}
-	p := newProgress(o.Log)
-	unlock, err := lockCache(ctx, p, cache)
+	unlock, err := lockCache(ctx, s.p, cache)
 	if err != nil {
 		return Install{}, err
 	}
 	defer unlock()
-	before, err := inspect(cache, o.Locked) // again: another process may have done it meanwhile
+	before, err := inspect(cache, s.locked) // again: another process may have done it meanwhile
 	if err != nil {
 		return Install{}, err
 	}
-	if o.Locked {
+	if s.locked {
 		if err := heldAgainst(cache, before); err != nil {
 			return Install{}, err
 		}
@@ -58,7 +69,7 @@ func ensure(ctx context.Context, cache string, o Options) (Install, error) {
 	if len(before.stale) == 0 {
 		return before.install, nil
 	}
-	s := &session{cache: cache, locked: o.Locked, p: p, was: before.lock, now: before.lock.copy()}
+	s.was, s.now = before.lock, before.lock.copy()
 	if err := s.fill(ctx, before.stale); err != nil {
 		return Install{}, err
 	}
@@ -70,7 +81,7 @@ func ensure(ctx context.Context, cache string, o Options) (Install, error) {
 		return Install{}, fmt.Errorf("provision %s: still lacking after all steps: %v", cache, after.stale)
 	}
 	i := after.install
-	p.say("provisioned: mysql %s · java %s · cassandra %s, in %s", i.MySQL.Version, i.Java.Version, i.Cassandra.Version, cache)
+	s.p.say("provisioned: mysql %s · java %s · cassandra %s, in %s", i.MySQL.Version, i.Java.Version, i.Cassandra.Version, cache)
 	return i, nil
 }
 
@@ -87,7 +98,7 @@ func heldAgainst(cache string, b inspection) error {
 
 // fill makes what is stale, MySQL beside Java and Cassandra. The first error stops both.
 func (s *session) fill(ctx context.Context, stale map[string]string) error {
-	if err := s.tools(stale); err != nil {
+	if err := s.tools(ctx, stale); err != nil {
 		return err
 	}
 	tmp := filepath.Join(s.cache, "tmp")
@@ -145,13 +156,15 @@ func (s *session) lacks(name string) string {
 }
 
 // tools checks for what the stale parts need, before anything is started.
-func (s *session) tools(stale map[string]string) error {
+func (s *session) tools(ctx context.Context, stale map[string]string) error {
 	var names []string
 	if _, ok := stale[partMySQL]; ok {
-		names = append(names, "apt-get", "apt-config", "dpkg-deb")
+		if _, found := machineMySQL(ctx); !found {
+			names = append(names, "apt-get", "apt-config", "dpkg-deb")
+		}
 	}
 	if _, ok := stale[partJava]; ok {
-		if _, found := machineJava(context.Background()); !found {
+		if _, found := machineJava(ctx); !found {
 			names = append(names, "apt-get", "apt-config", "dpkg-deb")
 		}
 	}
