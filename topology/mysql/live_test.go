@@ -346,6 +346,14 @@ func TestLiveForcedPromotion(t *testing.T) {
 		t.Errorf("after Detach: %+v", st)
 	}
 	for range 2 {
+		must(t, O.AllowOperators(ctx))
+		must(t, O.RaiseEpoch(ctx, 2, "osaka"))
+	}
+	insert("osaka", "c4", history.Fail, "read-only")
+	if st := status(ctx, t, O); !st.ReadOnly || st.SuperReadOnly || !st.PersistedReadOnly || st.PersistedSuperReadOnly {
+		t.Errorf("after AllowOperators: %+v", st)
+	}
+	for range 2 {
 		must(t, O.SetWritable(ctx, true))
 		must(t, O.RaiseEpoch(ctx, 2, "osaka"))
 	}
@@ -394,7 +402,7 @@ func TestLiveForcedPromotion(t *testing.T) {
 	osaka.o.ReadOnly = false
 	osaka.start()
 	O = osaka.ops(ctx, "osaka-mysql-1")
-	if st := status(ctx, t, O); !st.SuperReadOnly || !st.PersistedReadOnly {
+	if st := status(ctx, t, O); !st.SuperReadOnly || !st.PersistedReadOnly || !st.PersistedSuperReadOnly {
 		t.Errorf("a fenced server came back writable: %+v", st)
 	}
 

@@ -157,8 +157,8 @@ func number(err error) uint16 {
 	return 0
 }
 
-// errDiscard, returned inside sql.Conn.Raw, throws the connection away: its session must not serve another verb.
-var errDiscard = driver.ErrBadConn
+// discard throws a connection away instead of giving it back: its session must not serve another verb.
+func discard(c *sql.Conn) { _ = c.Raw(func(any) error { return driver.ErrBadConn }) }
 
 // run executes statements in turn on one connection.
 func run(ctx context.Context, c *sql.Conn, statements ...string) error {

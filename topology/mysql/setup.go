@@ -47,8 +47,7 @@ func (s *Server) Bootstrap(ctx context.Context, secret string) error {
 		} else if readOnly {
 			statements = append(statements, "SET GLOBAL read_only = ON")
 		}
-		// A connection without binary log must never serve another verb.
-		defer func() { _ = c.Raw(func(any) error { return errDiscard }) }()
+		defer discard(c) // without binary log it must never serve another verb
 		return run(ctx, c, statements...)
 	})
 }

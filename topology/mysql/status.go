@@ -16,10 +16,11 @@ type Status struct {
 	ReadOnly bool // read_only, or more
 	// SuperReadOnly stops every user, also those with all privileges.
 	SuperReadOnly bool
-	// PersistedReadOnly is what super_read_only will be after a restart, as persisted: a killed server comes back writable
-	// unless it is ON.
-	PersistedReadOnly bool
-	Executed          string // gtid_executed
+	// PersistedReadOnly says that read_only or super_read_only is persisted ON, PersistedSuperReadOnly that the latter is: a
+	// killed server comes back writable unless they are.
+	PersistedReadOnly      bool
+	PersistedSuperReadOnly bool
+	Executed               string // gtid_executed
 	// Received is what the receiver fetched since it was last pointed at a source, or lost its relay log in a crash: what came
 	// before is in Executed only. "" once detached.
 	Received string
@@ -36,7 +37,8 @@ type Status struct {
 }
 
 const statusQuery = `SELECT @@global.server_uuid, @@version, @@global.read_only, @@global.super_read_only,
-  COALESCE((SELECT variable_value FROM performance_schema.persisted_variables WHERE variable_name = 'super_read_only'), ''),
+  EXISTS (SELECT 1 FROM performance_schema.persisted_variables WHERE variable_name IN ('read_only', 'super_read_only') AND variable_value IN ('ON', '1')),
+  EXISTS (SELECT 1 FROM performance_schema.persisted_variables WHERE variable_name = 'super_read_only' AND variable_value IN ('ON', '1')),
   @@global.gtid_executed,
   (SELECT variable_value FROM performance_schema.global_status WHERE variable_name = 'Uptime'),
   COALESCE(cc.host, ''), COALESCE(cc.port, 0),
@@ -57,15 +59,14 @@ LEFT JOIN performance_schema.replication_applier_status ap ON ap.channel_name = 
 func (s *Server) Status(ctx context.Context) (Status, error) {
 	var st Status
 	err := s.do(ctx, "read status", func(ctx context.Context, c *sql.Conn) error {
-		var persisted, host, receiver, applier, coordinator, worker string
+		var host, receiver, applier, coordinator, worker string
 		var port, errno, delay, uptime int64
 		err := c.QueryRowContext(ctx, statusQuery).Scan(&st.UUID, &st.Version, &st.ReadOnly, &st.SuperReadOnly,
-			&persisted, &st.Executed, &uptime, &host, &port, &receiver, &st.Received, &errno, &st.ReceiverError,
+			&st.PersistedReadOnly, &st.PersistedSuperReadOnly, &st.Executed, &uptime, &host, &port, &receiver, &st.Received, &errno, &st.ReceiverError,
 			&delay, &applier, &coordinator, &worker)
 		if err != nil {
 			return err
 		}
-		st.PersistedReadOnly = strings.EqualFold(persisted, "ON") || persisted == "1"
 		st.Executed, st.Received = oneLine(st.Executed), oneLine(st.Received)
 		if host != "" {
 			st.Source = net.JoinHostPort(host, strconv.FormatInt(port, 10))

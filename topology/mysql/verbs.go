@@ -68,27 +68,31 @@ func (s *Server) WaitExecuted(ctx context.Context, set string, d time.Duration) 
 	return err == nil && missed == 0, err
 }
 
-// SetWritable lets the server accept writes, or stops it from doing so, and persists that: a restart keeps it. Stopping waits
-// for commits in flight; when it cannot have the lock it is refused, with nothing left behind that could still fire later.
+// SetWritable lets everybody write, or nobody, and persists that: a restart keeps it. Stopping waits for commits in flight; when
+// it cannot have the lock the server refuses in time, and nothing is left behind that could still fire later.
 func (s *Server) SetWritable(ctx context.Context, on bool) error {
-	what := "make read-only"
-	statements := []string{"SET PERSIST super_read_only = ON"} // read_only goes with it
 	if on {
-		what = "make writable"
-		statements = []string{"SET PERSIST super_read_only = OFF", "SET PERSIST read_only = OFF"}
-	} else {
-		statements = append(statements, "SET PERSIST read_only = ON")
+		return s.protect(ctx, "make writable", "SET PERSIST super_read_only = OFF", "SET PERSIST read_only = OFF")
 	}
+	return s.protect(ctx, "make read-only", "SET PERSIST super_read_only = ON", "SET PERSIST read_only = ON")
+}
+
+// AllowOperators lets operators write and nobody else, and persists that: between leaving the replication and serving, the epoch
+// is raised in peace.
+func (s *Server) AllowOperators(ctx context.Context) error {
+	return s.protect(ctx, "let operators write", "SET PERSIST read_only = ON", "SET PERSIST super_read_only = OFF")
+}
+
+// protect changes the write protection. The lock it needs is waited for by the server, for less than ctx allows: an abandoned
+// statement would still fire once the lock is free.
+func (s *Server) protect(ctx context.Context, what string, statements ...string) error {
 	return s.do(ctx, what, func(ctx context.Context, c *sql.Conn) error {
 		wait := int64(1)
 		if deadline, ok := ctx.Deadline(); ok {
-			wait = max(wait, int64(time.Until(deadline)/time.Second)-1) // refused by the server before we give up
+			wait = max(wait, int64(time.Until(deadline)/time.Second)-1)
 		}
-		if err := run(ctx, c, fmt.Sprintf("SET SESSION lock_wait_timeout = %d", wait)); err != nil {
-			return err
-		}
-		defer func() { _ = c.Raw(func(any) error { return errDiscard }) }()
-		return run(ctx, c, statements...)
+		defer discard(c) // its lock_wait_timeout is for this verb only
+		return run(ctx, c, append([]string{fmt.Sprintf("SET SESSION lock_wait_timeout = %d", wait)}, statements...)...)
 	})
 }
 
