@@ -1,0 +1,370 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kirikae/kirikae/payment/acquirer"
+	"github.com/kirikae/kirikae/payment/mysql"
+	"github.com/kirikae/kirikae/payment/paymenttest"
+	"github.com/kirikae/kirikae/payment/schema"
+	"github.com/kirikae/kirikae/topology"
+	cassandranode "github.com/kirikae/kirikae/topology/cassandra"
+	mysqlnode "github.com/kirikae/kirikae/topology/mysql"
+	"github.com/kirikae/kirikae/topology/provision"
+)
+
+// Addresses of the live tests: outside the octets that worlds use.
+const (
+	mysqlIP     = "127.251.1.21"
+	cassandraIP = "127.251.1.1"
+	secret      = `s3cret'"`
+)
+
+// server starts a real server and kills it when the test ends.
+func server(t *testing.T, c topology.Command, name string) *os.Process {
+	t.Helper()
+	for path, content := range c.Files {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := &log{}
+	cmd := exec.Command(c.Path, c.Args...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, c.Env...)
+	cmd.Stdout, cmd.Stderr = l, l
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		if t.Failed() {
+			out := strings.Split(l.String(), "\n")
+			t.Logf("%s:\n%s", name, strings.Join(out[max(0, len(out)-40):], "\n"))
+		}
+	})
+	return cmd.Process
+}
+
+func startMySQL(t *testing.T, ctx context.Context, in provision.Install) (ops *mysqlnode.Server, process *os.Process) {
+	t.Helper()
+	o := mysqlnode.NodeOptions{DataDir: filepath.Join(t.TempDir(), "mysql"), Address: mysqlIP, ServerID: 1}
+	if err := mysqlnode.Prepare(in.MySQL, o); err != nil {
+		t.Fatal(err)
+	}
+	process = server(t, mysqlnode.Command(in.MySQL, o), "mysql")
+	root, err := mysqlnode.Open(o.Socket(), mysqlnode.UserRoot, "", mysqlnode.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if err := root.WaitReady(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := root.Bootstrap(ctx, secret); err != nil {
+		t.Fatal(err)
+	}
+	ops, err = mysqlnode.Open(mysqlIP+":3306", mysqlnode.UserOps, secret, mysqlnode.Options{Name: "tokyo-mysql-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ops.Close() })
+	sql(t, ctx, ops, append(schema.MySQL(), schema.Seed(10, 100_000, 1, "tokyo")...)...)
+	return ops, process
+}
+
+func sql(t *testing.T, ctx context.Context, ops *mysqlnode.Server, statements ...string) {
+	t.Helper()
+	if err := ops.ApplySchema(ctx, statements); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func startCassandra(t *testing.T, ctx context.Context, in provision.Install) (s *cassandranode.Session, process *os.Process) {
+	t.Helper()
+	const door = "127.251.121.1" // where another region would dial it; nobody does here
+	o := cassandranode.NodeOptions{DataDir: filepath.Join(t.TempDir(), "cassandra"), Cluster: "paymentd", Listen: cassandraIP, Broadcast: door,
+		DC: "tokyo", Token: cassandranode.Token(1, 1, 1), Seeds: []string{door}, Alone: true}
+	process = server(t, cassandranode.Command(in.Java, in.Cassandra, o), "cassandra")
+	for {
+		var err error
+		if s, err = cassandranode.Open(ctx, cassandranode.Site{Contact: []string{cassandraIP + ":9042"}, DC: "tokyo"}); err == nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatal(err)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	t.Cleanup(s.Close)
+	if err := s.ApplySchema(ctx, schema.Cassandra(map[string]int{"tokyo": 1})); err != nil {
+		t.Fatal(err)
+	}
+	return s, process
+}
+
+func live(t *testing.T) provision.Install {
+	t.Helper()
+	if os.Getenv("KIRIKAE_LIVE") != "1" {
+		t.Skip("needs real servers: set KIRIKAE_LIVE=1 (make test does)")
+	}
+	in, err := provision.Find("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in
+}
+
+// The ledger in a real MySQL keeps the contract that the one in memory keeps.
+func TestLiveLedger(t *testing.T) {
+	in := live(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	ops, _ := startMySQL(t, ctx, in)
+	l, err := mysql.New(mysql.Config{Endpoint: mysqlIP + ":3306", Password: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	paymenttest.Contract(t, func(t *testing.T) paymenttest.World {
+		sql(t, ctx, ops, "DELETE FROM pay.payments", "DELETE FROM pay.entries", "DELETE FROM pay.batch_runs",
+			"UPDATE pay.accounts SET balance = opening", "UPDATE pay.epoch SET epoch = 1, site = 'tokyo'")
+		return paymenttest.World{Ledger: l, Settler: l,
+			SetEpoch: func(t *testing.T, n int64) {
+				sql(t, ctx, ops, fmt.Sprintf("UPDATE pay.epoch SET epoch = %d, site = 'osaka'", n))
+			},
+			Conserved: func() error {
+				s, err := ops.Snapshot(ctx)
+				if err == nil && (s.Balance != s.Constant || s.EntrySum != 0 || len(s.Mismatched) > 0) {
+					err = fmt.Errorf("%+v", s)
+				}
+				return err
+			}}
+	})
+}
+
+// A whole region on real stores: load, the databases' own account of it, and then each thing that a drill does to it.
+func TestLiveRegion(t *testing.T) {
+	in := live(t)
+	t.Setenv(secretEnv, secret)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	var ops *mysqlnode.Server
+	var journal *cassandranode.Session
+	var mysqld, java *os.Process
+	journal, java = startCassandra(t, ctx, in)
+	ops, mysqld = startMySQL(t, ctx, in)
+
+	charges := filepath.Join(t.TempDir(), "charges.ndjson")
+	at := func(i int) string { return fmt.Sprintf("127.251.1.%d:8080", i) }
+	start(t, "params", "--listen", at(31), "--file", filepath.Join(t.TempDir(), "params.json"))
+	start(t, "acquirer", "--listen", at(11), "--log", charges)
+	until(t, 5*time.Second, "http://"+at(31)+"/healthz", healthy)
+	put := func(values map[string]string) {
+		t.Helper()
+		b, err := json.Marshal(map[string]any{"values": values})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code, _, body := ask(t, "PUT", "http://"+at(31)+"/params", string(b)); code != 200 {
+			t.Fatalf("%d %s", code, body)
+		}
+	}
+	put(map[string]string{"mysql.endpoint": mysqlIP + ":3306", "cassandra.endpoints": cassandraIP + ":9042", "cassandra.dc": "tokyo",
+		"epoch": "1", "acquirer.endpoint": "http://" + at(11), "cluster.form": "true", "batch.enabled": "false"})
+	start(t, "online", "--listen", at(41), "--site", "tokyo", "--node", "tokyo-app-1", "--params", "http://"+at(31))
+	start(t, "online", "--listen", at(42), "--site", "tokyo", "--node", "tokyo-app-2", "--params", "http://"+at(31))
+	start(t, "gateway", "--listen", at(51), "--site", "tokyo", "--node", "tokyo-gateway-1", "--backends", at(41)+","+at(42))
+	start(t, "batch", "--listen", at(61), "--site", "tokyo", "--node", "tokyo-batch-1", "--params", "http://"+at(31), "--every", "200ms")
+	entry := "http://" + at(51)
+	for _, i := range []int{41, 42, 51} {
+		until(t, 15*time.Second, "http://"+at(i)+"/healthz", healthy)
+	}
+	put(map[string]string{"batch.enabled": "true", "cluster.form": "false"})
+
+	// 50 payments and 100 probes a second for 5 s, every tenth key twice at the same moment.
+	client := &http.Transport{MaxIdleConnsPerHost: 100}
+	defer client.CloseIdleConnections()
+	var good, bad, inFlight, most atomic.Int64
+	var mu sync.Mutex
+	var took []time.Duration
+	send := func(path, key, body string) {
+		most.Store(max(most.Load(), inFlight.Add(1)))
+		defer inFlight.Add(-1)
+		r, err := http.NewRequestWithContext(ctx, "POST", entry+path, strings.NewReader(body))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		r.Header.Set("X-Payment-Key", key)
+		began := time.Now()
+		res, err := client.RoundTrip(r)
+		if err != nil {
+			bad.Add(1)
+			t.Errorf("%s: %v", key, err)
+			return
+		}
+		res.Body.Close()
+		mu.Lock()
+		took = append(took, time.Since(began))
+		mu.Unlock()
+		if res.StatusCode != 200 {
+			bad.Add(1)
+			t.Errorf("%s: answered %d", key, res.StatusCode)
+			return
+		}
+		good.Add(1)
+	}
+	var all sync.WaitGroup
+	tick := time.NewTicker(20 * time.Millisecond)
+	const payments = 250
+	for i := range payments {
+		<-tick.C
+		for n := range 3 {
+			switch {
+			case n > 0:
+				all.Go(func() { send("/probe", "", fmt.Sprintf(`{"slot":%d,"n":%d}`, (2*i+n)%64, i)) })
+			default:
+				times := 1
+				if i%10 == 0 {
+					times = 2
+				}
+				for range times {
+					all.Go(func() {
+						send("/payments", fmt.Sprintf("p-%04d", i), fmt.Sprintf(`{"from":%d,"to":%d,"yen":%d}`, 1+i%10, 1+(i+3)%10, 1+i))
+					})
+				}
+			}
+		}
+	}
+	tick.Stop()
+	all.Wait()
+	slices.Sort(took)
+	t.Logf("%d answers: p50 %s, p99 %s, max %s, at most %d in flight", len(took), took[len(took)/2], took[len(took)*99/100], took[len(took)-1], most.Load())
+
+	// 60 at once.
+	took = nil
+	for i := range 60 {
+		all.Go(func() { send("/payments", fmt.Sprintf("q-%04d", i), `{"from":1,"to":2,"yen":1}`) })
+	}
+	all.Wait()
+	slices.Sort(took)
+	t.Logf("60 at once on two accounts: p50 %s, max %s", took[len(took)/2], took[len(took)-1])
+
+	// The stores' own account.
+	rows, err := ops.Rows(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transactions, err := ops.Transactions(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tagged := map[string]int{}
+	for _, x := range transactions {
+		tagged[x.Key]++
+		if !strings.Contains(x.GTID, ":pay:") {
+			t.Errorf("transaction %+v is not tagged", x)
+		}
+	}
+	for _, p := range rows.Payments {
+		if p.State != "DONE" || tagged[p.Key] != 1 {
+			t.Errorf("%+v, with %d pay transactions", p, tagged[p.Key])
+		}
+	}
+	if len(rows.Payments) != payments+60 || len(transactions) != payments+60 {
+		t.Errorf("%d payments, %d pay transactions, want %d", len(rows.Payments), len(transactions), payments+60)
+	}
+	for _, tag := range []string{":pay:1-", ":open:1-", ":probe:1-", ":batch:1"} {
+		if !strings.Contains(rows.Executed, tag) {
+			t.Errorf("gtid_executed %s lacks %s", rows.Executed, tag)
+		}
+	}
+	if s := rows.Snapshot; s.Balance != s.Constant || s.EntrySum != 0 || len(s.Mismatched) > 0 {
+		t.Errorf("%+v", s)
+	}
+	events, err := journal.JournalRows(ctx)
+	if err != nil || len(events.Events) != payments+60 {
+		t.Errorf("%d events, %v", len(events.Events), err)
+	}
+	lines, err := acquirer.ReadLog(charges)
+	charged := map[string]int{}
+	for _, l := range lines {
+		if !l.Dup {
+			charged[l.Payment]++
+		}
+	}
+	if err != nil || len(charged) != payments+60 {
+		t.Errorf("%d payments charged, %v", len(charged), err)
+	}
+	until(t, 5*time.Second, "http://"+at(61)+"/status", func(_ int, body string) bool {
+		return strings.Contains(body, `"enabled":true`) && strings.Contains(body, `"last_date":"2023-02-`) && strings.Contains(body, `"error":""`)
+	})
+
+	// What a drill does to it.
+	const body = `{"from":1,"to":2,"yen":1}`
+	pay := func(key string) (int, string, string) {
+		code, h, b := ask(t, "POST", entry+"/payments", body, "X-Payment-Key", key)
+		return code, h.Get("X-Executed"), b
+	}
+	unhealthy := func(code int, _ string) bool { return code == 503 }
+	step := func(name string, wantCode int, wantExecuted string, key string) {
+		t.Helper()
+		if code, executed, b := pay(key); code != wantCode || executed != wantExecuted {
+			t.Errorf("%s: %d, executed %q, %s; want %d, %q", name, code, executed, b, wantCode, wantExecuted)
+		}
+	}
+
+	sql(t, ctx, ops, "SET GLOBAL super_read_only = ON")
+	step("read-only", 503, "none", "r-1")
+	until(t, 3*time.Second, entry+"/healthz", unhealthy)
+	step("read-only, seen by the gateway", 503, "none", "r-2")
+	sql(t, ctx, ops, "SET GLOBAL super_read_only = OFF, GLOBAL read_only = OFF")
+	until(t, 3*time.Second, entry+"/healthz", healthy)
+	step("writable again", 200, "", "r-1")
+
+	sql(t, ctx, ops, "UPDATE pay.epoch SET epoch = 2, site = 'osaka'")
+	step("stale epoch", 503, "none", "e-1")
+	until(t, 3*time.Second, entry+"/healthz", unhealthy)
+	sql(t, ctx, ops, "UPDATE pay.epoch SET epoch = 1, site = 'tokyo'")
+	until(t, 3*time.Second, entry+"/healthz", healthy)
+	step("own epoch again", 200, "", "e-1")
+
+	if err := java.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	step("Cassandra frozen", 504, "", "c-1")
+	until(t, 5*time.Second, entry+"/healthz", unhealthy)
+	if err := java.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	until(t, 10*time.Second, entry+"/healthz", healthy)
+	step("Cassandra thawed, the same key", 200, "", "c-1")
+
+	if err := mysqld.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	step("MySQL frozen", 504, "", "m-1")
+	if err := mysqld.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, 5*time.Second, entry+"/healthz", unhealthy)
+	step("MySQL killed", 503, "none", "m-2")
+}
