@@ -79,13 +79,13 @@ func TestCalibration(t *testing.T) {
 	widest := map[string]time.Duration{}
 	for seed := range uint64(1000) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		rate := []float64{100, 500}[seed%2]
-		hang := seed/2%2 == 1
-		fault := 4*second + history.Instant(r.Int64N(int64(second)))
+		rate := []float64{100, 100, 100, 500}[seed%4]
+		hang := seed/4%2 == 1
+		fault := 3*second + history.Instant(r.Int64N(int64(second)))
 		down := fault + history.Instant(r.Int64N(int64(300*time.Millisecond)))
 		up := down + history.Instant(500*time.Millisecond) + history.Instant(r.Int64N(int64(1500*time.Millisecond)))
 		decision := down + history.Instant(r.Int64N(int64(400*time.Millisecond)))
-		m, err := RecoveryTime(probed(r, rate, fault, decision, 11*second, toggle{down, up, hang}))
+		m, err := RecoveryTime(probed(r, rate, fault, decision, up+2500*history.Instant(time.Millisecond), toggle{down, up, hang}))
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
