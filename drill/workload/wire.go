@@ -81,12 +81,17 @@ func (k *client) open(ctx context.Context, network, address string) (net.Conn, e
 // roundTrip sends one request for the attempt a.
 func (k *client) roundTrip(req *http.Request, a *attempt) (*http.Response, error) {
 	req.GetBody = nil // with it, the transport may send the body again
+	return k.transport.RoundTrip(traced(req, a))
+}
+
+// traced tells each connection that is taken for the request whom it serves.
+func traced(req *http.Request, a *attempt) *http.Request {
 	trace := &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
 		if c, ok := i.Conn.(*countedConn); ok {
 			c.serve(a)
 		}
 	}}
-	return k.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
+	return req.WithContext(httptrace.WithClientTrace(req.Context(), trace))
 }
 
 func (k *client) close() { k.transport.CloseIdleConnections() }
