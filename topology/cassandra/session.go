@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"sync"
 	"time"
 
 	"github.com/gocql/gocql"
@@ -70,30 +72,73 @@ func (silent) Print(...any)          {}
 func (silent) Printf(string, ...any) {}
 func (silent) Println(...any)        {}
 
+// open makes a session. The driver takes no context for that: when ctx ends, what it has dialled is closed under it.
 func open(ctx context.Context, cfg *gocql.ClusterConfig, name string) (*Session, error) {
-	type opened struct {
-		s   *gocql.Session
-		err error
+	d := &dialer{opening: ctx}
+	d.net.Timeout, d.net.KeepAlive = cfg.ConnectTimeout, 15*time.Second
+	cfg.Dialer = d
+	stop := context.AfterFunc(ctx, d.abort)
+	s, err := cfg.CreateSession()
+	if !stop() && err == nil { // ctx ended, its connections are closed
+		s.Close()
+		err = context.Cause(ctx)
 	}
-	ch := make(chan opened, 1)
-	go func() { // the driver takes no context here; its own time-outs end it
-		s, err := cfg.CreateSession()
-		ch <- opened{s, err}
-	}()
-	select {
-	case o := <-ch:
-		if o.err != nil {
-			return nil, fmt.Errorf("connect to Cassandra %s: %w: %w", name, topology.ErrUnreachable, o.err)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = fmt.Errorf("%w: %w", cause, err)
 		}
-		return &Session{cql: o.s, name: name}, nil
-	case <-ctx.Done():
-		go func() {
-			if o := <-ch; o.s != nil {
-				o.s.Close()
-			}
-		}()
-		return nil, fmt.Errorf("connect to Cassandra %s: %w: %w", name, topology.ErrUnreachable, context.Cause(ctx))
+		return nil, fmt.Errorf("connect to Cassandra %s: %w: %w", name, topology.ErrUnreachable, err)
 	}
+	d.opened()
+	return &Session{cql: s, name: name}, nil
+}
+
+// dialer dials for one session, and can end all of it while the session is being opened.
+type dialer struct {
+	net net.Dialer
+
+	mu      sync.Mutex
+	opening context.Context // nil once opened
+	conns   []net.Conn      // dialled while opening
+}
+
+// DialContext implements gocql.Dialer.
+func (d *dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	d.mu.Lock()
+	opening := d.opening
+	d.mu.Unlock()
+	if opening == nil {
+		return d.net.DialContext(ctx, network, address)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(opening, cancel)()
+	c, err := d.net.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if opening.Err() != nil {
+		_ = c.Close()
+		return nil, context.Cause(opening)
+	}
+	d.conns = append(d.conns, c)
+	return c, nil
+}
+
+func (d *dialer) abort() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range d.conns {
+		_ = c.Close()
+	}
+}
+
+func (d *dialer) opened() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.opening, d.conns = nil, nil
 }
 
 // Name is the site's name, as given.

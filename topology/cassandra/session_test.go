@@ -1,0 +1,86 @@
+package cassandra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gocql/gocql"
+
+	"github.com/kirikae/kirikae/topology"
+)
+
+func TestKindOf(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want error
+	}{
+		{gocql.ErrNoConnections, topology.ErrUnreachable},
+		{fmt.Errorf("x: %w", gocql.ErrNoConnections), topology.ErrUnreachable},
+		{&gocql.RequestErrUnavailable{}, nil},
+		{&gocql.RequestErrWriteTimeout{}, topology.ErrUnknown},
+		{&gocql.RequestErrWriteFailure{}, topology.ErrUnknown},
+		{&gocql.RequestErrReadTimeout{}, nil},
+		{gocql.ErrTimeoutNoResponse, topology.ErrUnknown},
+		{gocql.ErrConnectionClosed, topology.ErrUnknown},
+		{context.DeadlineExceeded, topology.ErrUnknown},
+		{gocql.ErrNotFound, nil},
+	} {
+		if got := kindOf(c.err); got != c.want {
+			t.Errorf("%v: %v, want %v", c.err, got, c.want)
+		}
+	}
+}
+
+// TestNobodyThere dials where nobody listens, and where somebody listens and never speaks.
+func TestNobodyThere(t *testing.T) {
+	mute, err := net.Listen("tcp", "127.202.4.1:0")
+	must(t, err)
+	defer mute.Close()
+	closed, err := net.Listen("tcp", "127.202.4.1:0")
+	must(t, err)
+	must(t, closed.Close())
+	for _, address := range []string{closed.Addr().String(), mute.Addr().String()} {
+		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+		began := time.Now()
+		_, err := Open(ctx, Site{Name: "tokyo", Contact: []string{address}, DC: "tokyo"})
+		if !errors.Is(err, topology.ErrUnreachable) || !strings.HasPrefix(err.Error(), "connect to Cassandra tokyo: ") {
+			t.Errorf("%s: %v", address, err)
+		}
+		if d := time.Since(began); d > 1500*time.Millisecond {
+			t.Errorf("%s: took %s", address, d)
+		}
+		err = WaitRing(ctx, address)
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "last seen: "+address) {
+			t.Errorf("ring of %s: %v", address, err)
+		}
+		cancel()
+	}
+}
+
+func TestMissing(t *testing.T) {
+	p := func(address, schema string, tokens bool) peer { return peer{address, schema, tokens} }
+	a, b := p("a", "1", true), p("b", "1", true)
+	nodes := []string{"A", "B"}
+	for _, c := range []struct {
+		name  string
+		views []view
+		want  string
+	}{
+		{"a ring", []view{{peers: []peer{a, b}}, {peers: []peer{b, a}}}, ""},
+		{"one is blind", []view{{peers: []peer{a, b}}, {peers: []peer{b}}}, "B does not see a"},
+		{"both are blind", []view{{peers: []peer{a}}, {peers: []peer{b}}}, "A does not see b; B does not see a"},
+		{"one is down", []view{{peers: []peer{a, b}}, {err: errors.New("refused")}}, "B: refused"},
+		{"no tokens yet", []view{{peers: []peer{a, p("b", "1", false)}}, {peers: []peer{b, a}}}, "A sees b without tokens"},
+		{"two schemas", []view{{peers: []peer{a, p("b", "2", true)}}, {peers: []peer{b, a}}}, "A sees b in another schema"},
+		{"the same node twice", []view{{peers: []peer{a}}, {peers: []peer{a}}}, "several nodes have one address"},
+	} {
+		if got := missing(nodes, c.views); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
