@@ -31,10 +31,15 @@ type session struct {
 }
 
 func ensure(ctx context.Context, cache string, o Options) (Install, error) {
-	s := &session{cache: cache, locked: o.Locked, p: newProgress(o.Log), awake: answers}
+	return ensureWith(ctx, &session{cache: cache, locked: o.Locked, p: newProgress(o.Log), awake: answers})
+}
+
+// ensureWith runs a session. What goes wrong with it is the environment's (a full disk, a read-only folder), unless the caller
+// gave up.
+func ensureWith(ctx context.Context, s *session) (Install, error) {
 	i, err := s.ensure(ctx)
 	if err != nil && ctx.Err() == nil && !errors.Is(err, topology.ErrEnvironment) {
-		return Install{}, missing("provision "+cache, err) // a full disk, a read-only folder
+		err = missing("provision "+s.cache, err)
 	}
 	return i, err
 }
@@ -109,36 +114,32 @@ func (s *session) fill(ctx context.Context, stale map[string]string) error {
 		return missing("make the cache", err)
 	}
 	defer os.RemoveAll(tmp)
-	ctx, cancel := context.WithCancelCause(ctx)
+	both, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	// A part that is renewed makes what was prepared from it stale too, hence the questions inside.
 	lanes := [][]step{
 		{{partMySQL, s.mysql}, {partTemplate, s.template}},
 		{{partJava, s.java}, {partCassandra, s.jars}, {partArchive, s.archive}},
 	}
-	errs := make([]error, len(lanes))
 	var wg sync.WaitGroup
-	for i, lane := range lanes {
+	for _, lane := range lanes {
 		wg.Go(func() {
 			for _, st := range lane {
 				if s.lacks(st.name) == "" {
 					continue
 				}
-				if errs[i] = st.do(ctx); errs[i] != nil {
-					cancel(fmt.Errorf("stopped, because %w", errs[i]))
+				if err := st.do(both); err != nil {
+					cancel(err) // the first one counts: what it stops fails too
 					return
 				}
 			}
 		})
 	}
 	wg.Wait()
-	var first error
-	for _, err := range errs {
-		if err != nil && (first == nil || errors.Is(first, context.Canceled)) {
-			first = err
-		}
+	if ctx.Err() != nil {
+		return fmt.Errorf("provision %s: %w", s.cache, context.Cause(ctx))
 	}
-	return first
+	return context.Cause(both)
 }
 
 // step is one part to make.
