@@ -49,7 +49,17 @@ func page(w *bytes.Buffer, r Report) error {
 		v.LostMore = len(v.Lost) - pageLosses
 		v.Lost = v.Lost[:pageLosses]
 	}
-	return t.Execute(w, v)
+	var b strings.Builder
+	if err := t.Execute(&b, v); err != nil {
+		return err
+	}
+	w.WriteString(strings.Map(func(c rune) rune { // no name may turn the text behind it around
+		if control(c) && c != '\n' {
+			return -1
+		}
+		return c
+	}, b.String()))
+	return nil
 }
 
 // pageView is what the template reads.

@@ -196,9 +196,14 @@ func shellWord(s string) string {
 // oneLine is s without line breaks and control characters: a hostile name must not move a terminal's cursor.
 func oneLine(s string) string {
 	return strings.Join(strings.Fields(strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+		if control(r) || r == 0x2028 || r == 0x2029 {
 			return ' '
 		}
 		return r
 	}, s)), " ")
+}
+
+// control says whether a character steers its reader instead of being read: C0, C1, and what turns the direction of text.
+func control(r rune) bool {
+	return r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }

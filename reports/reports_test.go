@@ -286,6 +286,9 @@ func TestPage(t *testing.T) {
 		if want := 1; name != "nothing" && scripts != want {
 			t.Errorf("%s: %d scripts", name, scripts)
 		}
+		if i := strings.IndexFunc(b.String(), func(c rune) bool { return control(c) && c != '\n' }); i >= 0 {
+			t.Errorf("%s: a control character at %d", name, i)
+		}
 		for _, outside := range []string{"http:", "https:", "@import", "url(", "fetch(", "ZgotmplZ"} {
 			if strings.Contains(b.String(), outside) {
 				t.Errorf("%s: the page holds %q", name, outside)

@@ -100,8 +100,8 @@ const mostUnknown = 4
 func (t *terminal) failures(r Report) {
 	for i, c := range r.bad(check.Fail) {
 		t.line("failed", c.Check+": "+c.Says)
-		if i == 0 && len(c.Findings) > 0 {
-			t.finding(r, c.Findings[0])
+		if i == 0 {
+			t.first(r, c)
 		}
 	}
 	for i, c := range r.bad(check.Inconclusive) {
@@ -110,8 +110,8 @@ func (t *terminal) failures(r Report) {
 			break
 		}
 		t.line("unknown", c.Check+": "+why(c))
-		if i == 0 && r.Verdict == check.Inconclusive && len(c.Findings) > 0 {
-			t.finding(r, c.Findings[0])
+		if i == 0 && r.Verdict == check.Inconclusive {
+			t.first(r, c)
 		}
 	}
 	if r.Verdict == check.Inconclusive && len(r.Checks) == 0 {
@@ -119,8 +119,15 @@ func (t *terminal) failures(r Report) {
 	}
 }
 
-func (t *terminal) finding(r Report, f check.Finding) {
-	t.line("first", f.What+r.where(f))
+// first tells a check's first finding: what, where on the timeline, and which payments.
+func (t *terminal) first(r Report, c check.Result) {
+	if len(c.Findings) == 0 {
+		return
+	}
+	f := c.Findings[0]
+	if where := r.where(f); f.What != c.Says || where != "" {
+		t.line("first", f.What+where)
+	}
 	if len(f.Keys) > 0 {
 		t.line("keys", some(f.Keys, 3))
 	}

@@ -150,12 +150,12 @@ func (t *timeline) readMarks(run *history.Run) {
 	}
 }
 
-// personFlag is what a person's act is called in the picture: the thing it was about, where the mark names one.
+// personFlag is what a person's act is called in the picture, with the thing it was about where the mark names one.
 func personFlag(name string) string {
 	if name == "" {
 		return "person"
 	}
-	return name
+	return "person: " + name
 }
 
 func (t *timeline) readFaults(run *history.Run) {
@@ -256,7 +256,7 @@ func (b *bin) add(o history.Operation) {
 		b.ok++
 	case o.Outcome == history.Shed:
 		b.shed++
-	case o.Stale:
+	case o.Stale && o.Outcome == history.Fail:
 		b.stale++
 	case o.Outcome == history.Fail:
 		b.fail++

@@ -5,7 +5,7 @@
   const views = { load: run.view, fault: run.fault, all: [0, run.length] };
   let view = run.view.slice(), drag = null;
 
-  for (const e of document.querySelectorAll('.buttons, .hint, #readout')) e.hidden = false;
+  for (const e of document.querySelectorAll('.buttons, .hint')) e.hidden = false;
 
   function make(name, attributes, text) {
     const e = document.createElementNS(plot.namespaceURI, name);
@@ -56,9 +56,9 @@
       const parts = [b[0] + ' ok'];
       if (b[1]) parts.push(b[1] + ' unknown');
       if (b[2]) parts.push(b[2] + ' failed');
-      if (b[3]) parts.push(b[3] + ' of customers that ignore the TTL');
+      if (b[3]) parts.push(b[3] + ' failed ignoring the TTL');
       if (b[4]) parts.push(b[4] + ' not sent');
-      said.push(name + ' in ' + run.bin + ' ms: ' + parts.join(', ') + ', slowest ' + b[5] + ' ms');
+      said.push(name + ' ' + parts.join(', ') + ' (≤ ' + b[5] + ' ms)');
     }
     const lag = run.lag.filter(l => Math.abs(l[0] - t) < 1000).sort((a, b) => Math.abs(a[0] - t) - Math.abs(b[0] - t))[0];
     if (lag) said.push('lag ' + lag[1] + ' ms');
