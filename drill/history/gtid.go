@@ -24,18 +24,21 @@ func ParseGTIDSet(s string) (GTIDSet, error) {
 			continue
 		}
 		fields := strings.Split(part, ":")
-		uuid, key := strings.ToLower(strings.TrimSpace(fields[0])), ""
+		uuid := strings.ToLower(strings.TrimSpace(fields[0]))
 		if len(uuid) != 36 || len(fields) < 2 {
 			return GTIDSet{}, fmt.Errorf("parse GTID set: %q is not uuid[:tag]:interval…", part)
 		}
-		key = uuid
+		key, bare := uuid, true // bare: an interval must follow
 		for _, f := range fields[1:] {
 			f = strings.TrimSpace(f)
 			if f == "" {
 				return GTIDSet{}, fmt.Errorf("parse GTID set: empty interval in %q", part)
 			}
 			if f[0] < '0' || f[0] > '9' {
-				key = uuid + ":" + strings.ToLower(f)
+				if !isTag(f) || bare && key != uuid {
+					return GTIDSet{}, fmt.Errorf("parse GTID set: %q in %q is no tag with an interval", f, part)
+				}
+				key, bare = uuid+":"+strings.ToLower(f), true
 				continue
 			}
 			lo, hi, ranged := strings.Cut(f, "-")
@@ -48,12 +51,26 @@ func ParseGTIDSet(s string) (GTIDSet, error) {
 				return GTIDSet{}, fmt.Errorf("parse GTID set: %q is not an interval", f)
 			}
 			g.sets[key] = append(g.sets[key], span{a, b})
+			bare = false
+		}
+		if bare {
+			return GTIDSet{}, fmt.Errorf("parse GTID set: %q ends without an interval", part)
 		}
 	}
 	for key, spans := range g.sets {
 		g.sets[key] = merge(spans)
 	}
 	return g, nil
+}
+
+// isTag says whether MySQL would take s as a tag: a letter or underscore, then letters, digits and underscores, 32 at most.
+func isTag(s string) bool {
+	for i, c := range strings.ToLower(s) {
+		if c != '_' && (c < 'a' || c > 'z') && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return len(s) <= 32
 }
 
 func merge(s []span) []span {
