@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kirikae/kirikae/drill/history"
@@ -68,13 +69,13 @@ func TestNothingIsSentAgain(t *testing.T) {
 	accounts(t, run)
 	dropped := 0
 	for _, o := range run.Operations {
-		if n := p.applied[o.Key]; n > 1 {
+		if n := p.times(o.Key); n > 1 {
 			t.Fatalf("%s was applied %d times", o.Key, n)
 		}
 		if o.Outcome == history.Info {
 			dropped++
-			if o.Wire != 1 || o.Error != errEOF && o.Error != errReset || p.applied[o.Key] != 1 {
-				t.Errorf("%+v, applied %d times", o, p.applied[o.Key])
+			if o.Wire != 1 || o.Error != errEOF && o.Error != errReset || p.times(o.Key) != 1 {
+				t.Errorf("%+v, applied %d times", o, p.times(o.Key))
 			}
 		} else if o.Outcome != history.OK {
 			t.Errorf("%+v", o)
@@ -249,144 +250,137 @@ func TestOutcomesOnTheWire(t *testing.T) {
 
 // A platform that hangs sheds nothing by default, and something where the limit is too low; each is a record all the same.
 func TestShed(t *testing.T) {
-	t.Parallel()
-	p := newPlatform(t, "tokyo")
-	p.intercept(func(_ http.ResponseWriter, r *http.Request, _ int) bool {
-		io.Copy(io.Discard, r.Body)
-		<-r.Context().Done()
-		return true
+	synctest.Test(t, func(t *testing.T) {
+		p, end := newMemoryPlatform(t, "tokyo")
+		defer end()
+		p.intercept(func(_ http.ResponseWriter, r *http.Request, _ int) bool {
+			io.Copy(io.Discard, r.Body)
+			<-r.Context().Done()
+			return true
+		})
+		plan := p.plan(p.host)
+		plan.ProbeRate, plan.Timeout = 100, 600*time.Millisecond
+		if a := accounts(t, play(t, plan, 900*time.Millisecond, nil)); a["probe"].Shed != 0 || a["probe"].InFlightMax < 30 {
+			t.Errorf("%+v", a)
+		}
+		plan.MaxInFlight = 10
+		run := play(t, plan, 500*time.Millisecond, nil)
+		a := accounts(t, run)
+		if a["probe"].Shed < 15 || a["probe"].InFlightMax != 10 {
+			t.Errorf("%+v", a)
+		}
 	})
-	plan := p.plan(p.host)
-	plan.ProbeRate, plan.Timeout = 100, 600*time.Millisecond
-	if a := accounts(t, play(t, plan, 900*time.Millisecond, nil)); a["probe"].Shed != 0 || a["probe"].InFlightMax < 30 {
-		t.Errorf("%+v", a)
-	}
-	plan.MaxInFlight = 10
-	run := play(t, plan, 500*time.Millisecond, nil)
-	a := accounts(t, run)
-	if a["probe"].Shed < 15 || a["probe"].InFlightMax != 10 {
-		t.Errorf("%+v", a)
-	}
 }
 
 func TestStopGivesUp(t *testing.T) {
-	t.Parallel()
-	p := newPlatform(t, "tokyo")
-	p.intercept(func(_ http.ResponseWriter, r *http.Request, _ int) bool {
-		io.Copy(io.Discard, r.Body)
-		<-r.Context().Done()
-		return true
-	})
-	plan := p.plan(p.host)
-	plan.PaymentRate, plan.Timeout = 100, time.Minute
-	rec, read := record(t)
-	l, err := New(plan, rec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Start(t.Context())
-	time.Sleep(100 * time.Millisecond)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if err := l.Stop(ctx); err == nil || !strings.Contains(err.Error(), "in flight") {
-		t.Errorf("stop: %v", err)
-	}
-	run := read()
-	accounts(t, run)
-	for _, o := range run.Operations {
-		if o.Outcome != history.Info || o.Error != errCancelled {
-			t.Errorf("%+v", o)
+	synctest.Test(t, func(t *testing.T) {
+		p, end := newMemoryPlatform(t, "tokyo")
+		defer end()
+		p.intercept(func(_ http.ResponseWriter, r *http.Request, _ int) bool {
+			io.Copy(io.Discard, r.Body)
+			<-r.Context().Done()
+			return true
+		})
+		plan := p.plan(p.host)
+		plan.PaymentRate, plan.Timeout = 100, time.Minute
+		rec, read := record(t)
+		l, err := New(plan, rec)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
+		l.Start(t.Context())
+		time.Sleep(100 * time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if err := l.Stop(ctx); err == nil || !strings.Contains(err.Error(), "in flight") {
+			t.Errorf("stop: %v", err)
+		}
+		run := read()
+		accounts(t, run)
+		for _, o := range run.Operations {
+			if o.Outcome != history.Info || o.Error != errCancelled {
+				t.Errorf("%+v", o)
+			}
+		}
+	})
 }
 
 // Keys are repeated with the same body, while they have no answer and once after; every attempt is a record.
 func TestRepeats(t *testing.T) {
-	t.Parallel()
-	p := newPlatform(t, "tokyo")
-	var bad []string
-	p.intercept(func(w http.ResponseWriter, r *http.Request, n int) bool {
-		if n < 40 {
-			w.WriteHeader(500)
-			return true
-		}
-		return false
-	})
-	plan := p.plan(p.host)
-	plan.RepeatRate = 20
-	run := play(t, plan, 5*time.Second, nil)
-	a := accounts(t, run)
-	attempts, oks, twins := map[int][]int{}, map[int]int{}, 0
-	sent := map[int]history.Instant{}
-	for _, o := range run.Operations {
-		attempts[o.Slot] = append(attempts[o.Slot], o.Attempt)
-		if o.Outcome == history.OK {
-			oks[o.Slot]++
-		} else if o.Status == 409 {
-			bad = append(bad, o.Key)
-		}
-		if o.Attempt == 1 {
-			sent[o.Slot] = o.Sent
-		}
-	}
-	for _, o := range run.Operations {
-		if o.Attempt == 2 && o.Sent.Sub(sent[o.Slot]).Abs() < 20*time.Millisecond {
-			twins++
-		}
-	}
-	for slot, n := range attempts {
-		slices.Sort(n)
-		for i := range n {
-			if n[i] != i+1 {
-				t.Errorf("slot %d has attempts %v", slot, n)
-				break
+	synctest.Test(t, func(t *testing.T) {
+		p, end := newMemoryPlatform(t, "tokyo")
+		defer end()
+		var bad []string
+		p.intercept(func(w http.ResponseWriter, r *http.Request, n int) bool {
+			if n < 40 {
+				w.WriteHeader(500)
+				return true
+			}
+			return false
+		})
+		plan := p.plan(p.host)
+		plan.RepeatRate = 20
+		run := play(t, plan, 5*time.Second, nil)
+		a := accounts(t, run)
+		attempts, oks, twins := map[int][]int{}, map[int]int{}, 0
+		sent := map[int]history.Instant{}
+		for _, o := range run.Operations {
+			attempts[o.Slot] = append(attempts[o.Slot], o.Attempt)
+			if o.Outcome == history.OK {
+				oks[o.Slot]++
+			} else if o.Status == 409 {
+				bad = append(bad, o.Key)
+			}
+			if o.Attempt == 1 {
+				sent[o.Slot] = o.Sent
 			}
 		}
-		if slot < 5 && oks[slot] < 2 {
-			t.Errorf("slot %d was told %d times in all that time: %v", slot, oks[slot], n)
+		for _, o := range run.Operations {
+			if o.Attempt == 2 && o.Sent.Sub(sent[o.Slot]).Abs() < 20*time.Millisecond {
+				twins++
+			}
 		}
-	}
-	if len(bad) > 0 || a["repeat"].Retries < 40 || twins < 10 || twins > 45 {
-		t.Errorf("%d twins, conflicts %v, %+v", twins, bad, a["repeat"])
-	}
+		for slot, n := range attempts {
+			slices.Sort(n)
+			for i := range n {
+				if n[i] != i+1 {
+					t.Errorf("slot %d has attempts %v", slot, n)
+					break
+				}
+			}
+			if slot < 5 && oks[slot] < 2 {
+				t.Errorf("slot %d was told %d times in all that time: %v", slot, oks[slot], n)
+			}
+		}
+		if len(bad) > 0 || a["repeat"].Retries < 40 || twins < 10 || twins > 45 {
+			t.Errorf("%d twins, conflicts %v, %+v", twins, bad, a["repeat"])
+		}
+	})
 }
 
-// Slots are sent when they are due, as nearly as this machine lets any goroutine wake up, whatever the platform does.
+// Slots are sent when they are due, whatever the platform does. Under virtual time, so that a busy machine is no excuse.
 func TestPacerIsOnTime(t *testing.T) {
-	p := newPlatform(t, "tokyo")
-	p.intercept(func(_ http.ResponseWriter, r *http.Request, n int) bool {
-		if n%2 == 0 {
-			io.Copy(io.Discard, r.Body)
-			<-r.Context().Done() // half of the requests hang
-			return true
-		}
-		return false
-	})
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	var control []time.Duration
-	go func() {
-		defer close(stopped)
-		for due := time.Now(); ; due = due.Add(5 * time.Millisecond) {
-			time.Sleep(time.Until(due))
-			control = append(control, time.Since(due))
-			select {
-			case <-stop:
-				return
-			default:
+	synctest.Test(t, func(t *testing.T) {
+		p, end := newMemoryPlatform(t, "tokyo")
+		defer end()
+		p.intercept(func(_ http.ResponseWriter, r *http.Request, n int) bool {
+			if n%2 == 0 {
+				io.Copy(io.Discard, r.Body)
+				<-r.Context().Done() // half of the requests hang
+				return true
+			}
+			return false
+		})
+		plan := p.plan(p.host)
+		plan.ProbeRate, plan.PaymentRate = 100, 50
+		a := accounts(t, play(t, plan, 10*time.Second, nil))
+		for name, slots := range map[string]int{"probe": 1000, "payment": 500} {
+			d := a[name]
+			if d.LatenessMax != 0 || d.Shed != 0 || d.Slots < slots || d.Slots > slots+1 || d.MaxGap.D() > 1500*time.Millisecond/time.Duration(d.Rate) {
+				t.Errorf("%s %+v", name, d)
 			}
 		}
-	}()
-	plan := p.plan(p.host)
-	plan.ProbeRate, plan.PaymentRate, plan.Timeout = 100, 50, 400*time.Millisecond
-	run := play(t, plan, 1500*time.Millisecond, nil)
-	close(stop)
-	<-stopped
-	_, worst := tail(control)
-	a := accounts(t, run)["probe"]
-	t.Logf("p99 %v, max %v, largest gap %v; a plain timer here: max %v", a.LatenessP99, a.LatenessMax, a.MaxGap, worst)
-	if a.LatenessP99.D() > 5*time.Millisecond+2*worst.D() || a.MaxGap.D() > 20*time.Millisecond+2*worst.D() {
-		t.Errorf("%+v, a plain timer here: %v", a, worst)
-	}
+	})
 }
 
 // The same seed sends the same load; another one does not.
@@ -447,24 +441,26 @@ func TestIllegalPlans(t *testing.T) {
 }
 
 func TestSteadySaysWhatItSaw(t *testing.T) {
-	t.Parallel()
-	p := newPlatform(t, "tokyo")
-	p.intercept(func(w http.ResponseWriter, r *http.Request, n int) bool {
-		if n%25 == 0 {
-			w.WriteHeader(500)
-			return true
-		}
-		return false
-	})
-	plan := p.plan(p.host)
-	plan.ProbeRate = 100
-	play(t, plan, 0, func(l *Load) {
-		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
-		defer cancel()
-		err := l.Steady(ctx, time.Second)
-		if err == nil || !strings.Contains(err.Error(), "bad of 100 planned") || !strings.Contains(err.Error(), errStatus) {
-			t.Errorf("4 %% of failures: %v", err)
-		}
+	synctest.Test(t, func(t *testing.T) {
+		p, end := newMemoryPlatform(t, "tokyo")
+		defer end()
+		p.intercept(func(w http.ResponseWriter, r *http.Request, n int) bool {
+			if n%25 == 0 {
+				w.WriteHeader(500)
+				return true
+			}
+			return false
+		})
+		plan := p.plan(p.host)
+		plan.ProbeRate = 100
+		play(t, plan, 0, func(l *Load) {
+			ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+			defer cancel()
+			err := l.Steady(ctx, time.Second)
+			if err == nil || !strings.Contains(err.Error(), "bad of 100 planned") || !strings.Contains(err.Error(), errStatus) {
+				t.Errorf("4 %% of failures: %v", err)
+			}
+		})
 	})
 }
 

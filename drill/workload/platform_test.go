@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,6 +27,7 @@ type platform struct {
 	*httptest.Server
 	host string
 	port int
+	dial func(ctx context.Context, network, address string) (net.Conn, error) // nil: TCP
 
 	mu      sync.Mutex
 	applied map[string]int // key → times that it was applied
@@ -36,7 +40,63 @@ type platform struct {
 func newPlatform(t *testing.T, site string) *platform {
 	t.Helper()
 	p := &platform{applied: map[string]int{}, bodies: map[string]string{}}
-	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	p.Server = httptest.NewServer(p.handler(site))
+	t.Cleanup(p.Close)
+	a := p.Listener.Addr().(*net.TCPAddr)
+	p.host, p.port = a.IP.String(), a.Port
+	return p
+}
+
+// newMemoryPlatform is the same without a network, for tests under virtual time (testing/synctest). It ends with the bubble's
+// context.
+func newMemoryPlatform(t *testing.T, site string) (p *platform, end func()) {
+	t.Helper()
+	p = &platform{applied: map[string]int{}, bodies: map[string]string{}, host: "127.0.0.1", port: 8080}
+	l := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	p.dial = l.dial
+	s := &http.Server{Handler: p.handler(site), ErrorLog: log.New(io.Discard, "", 0)}
+	done := make(chan struct{})
+	go func() { defer close(done); s.Serve(l) }()
+	return p, func() { s.Close(); <-done }
+}
+
+// pipes is a listener whose connections are in memory.
+type pipes struct {
+	conns  chan net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (l *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	here, there := net.Pipe()
+	select {
+	case l.conns <- there:
+		return here, nil
+	case <-l.closed:
+		return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (l *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+func (l *pipes) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
+func (l *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// virtual is the clock of a synctest bubble.
+type virtual struct{}
+
+func (virtual) Now() history.Instant { return history.Instant(time.Now().UnixNano()) }
+
+func (p *platform) handler(site string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Node", site+"-app-1")
 		w.Header().Set("X-Site", site)
 		w.Header().Set("X-Epoch", "3")
@@ -48,11 +108,7 @@ func newPlatform(t *testing.T, site string) *platform {
 			return
 		}
 		p.serve(w, r)
-	}))
-	t.Cleanup(p.Close)
-	a := p.Listener.Addr().(*net.TCPAddr)
-	p.host, p.port = a.IP.String(), a.Port
-	return p
+	})
 }
 
 func (p *platform) serve(w http.ResponseWriter, r *http.Request) {
@@ -82,6 +138,13 @@ func (p *platform) serve(w http.ResponseWriter, r *http.Request) {
 	p.bodies[key] = body
 	p.applied[key]++
 	fmt.Fprintf(w, `{"key":%q,"state":"DONE","epoch":3,"node":"x"}`, key)
+}
+
+// times says how often a key was applied.
+func (p *platform) times(key string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.applied[key]
 }
 
 func (p *platform) intercept(f func(w http.ResponseWriter, r *http.Request, n int) bool) {
@@ -147,12 +210,16 @@ func (z *zone) count() int {
 
 // record opens a recorder in a folder of its own; read loads what it wrote.
 func record(t *testing.T) (rec *history.Recorder, read func() *history.Run) {
+	return recordBy(t, history.Monotonic{})
+}
+
+func recordBy(t *testing.T, clock history.Clock) (rec *history.Recorder, read func() *history.Run) {
 	t.Helper()
 	folder := t.TempDir()
 	if err := history.WriteJSON(folder+"/"+history.MetaFile, history.Meta{Schema: history.SchemaVersion}); err != nil {
 		t.Fatal(err)
 	}
-	rec, err := history.NewRecorder(folder, history.Monotonic{})
+	rec, err := history.NewRecorder(folder, clock)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +240,7 @@ func record(t *testing.T) (rec *history.Recorder, read func() *history.Run) {
 func (p *platform) plan(to string) Plan {
 	return Plan{
 		Seed: 7, Accounts: 10, Customers: 4, Port: p.port, Names: []string{"pay.kirikae.test."},
-		Timeout: 2 * time.Second,
+		Timeout: 2 * time.Second, Dial: p.dial,
 		Lookup: func(context.Context, string) (Answer, error) {
 			return Answer{Address: to, TTL: time.Hour}, nil
 		},
@@ -184,7 +251,11 @@ func (p *platform) plan(to string) Plan {
 // play runs a load for a while and returns what was recorded.
 func play(t *testing.T, p Plan, d time.Duration, during func(l *Load)) *history.Run {
 	t.Helper()
-	rec, read := record(t)
+	var clock history.Clock = history.Monotonic{}
+	if p.Dial != nil {
+		clock = virtual{}
+	}
+	rec, read := recordBy(t, clock)
 	l, err := New(p, rec)
 	if err != nil {
 		t.Fatal(err)
