@@ -106,8 +106,8 @@ func (s startBatch) Confirm(ctx context.Context, _ runbook.Notes) (runbook.Seen,
 		if err != nil {
 			return saw, fmt.Errorf("ask %s for its status: %w", n.Name(), err)
 		}
-		if v := status.Values[batchEnabled]; v != "true" {
-			return saw, fmt.Errorf("%s works by %s=%q, expected true", n.Name(), batchEnabled, v)
+		if !status.Enabled {
+			return saw, fmt.Errorf("%s says that it is not enabled", n.Name())
 		}
 	}
 	saw[batchEnabled] = true
@@ -121,14 +121,14 @@ func start(ctx context.Context, e Estate, region topology.Site, kind topology.Ki
 	if err != nil {
 		return nil, err
 	}
-	epoch, err := epochOf(ctx, e, region)
+	epoch, _, err := epochOf(ctx, e, region)
 	if err != nil {
 		return nil, err
 	}
 	var failed []error
 	for _, n := range nodes {
 		if state, err := n.State(ctx); err == nil && state == topology.Running {
-			if status, err := e.Status(ctx, n); err == nil && status.Epoch < epoch {
+			if status, err := e.Status(ctx, n); err == nil && status.Epoch > 0 && status.Epoch < epoch {
 				if err := n.Stop(ctx); err != nil {
 					failed = append(failed, fmt.Errorf("stop %s, which runs in epoch %d: %w", n.Name(), status.Epoch, err))
 					continue
@@ -152,7 +152,7 @@ func working(ctx context.Context, e Estate, region topology.Site, kind topology.
 	if err := running(ctx, nodes); err != nil {
 		return saw, 0, err
 	}
-	epoch, err := epochOf(ctx, e, region)
+	epoch, _, err := epochOf(ctx, e, region)
 	if err != nil {
 		return saw, 0, err
 	}
@@ -169,15 +169,15 @@ func working(ctx context.Context, e Estate, region topology.Site, kind topology.
 	return saw, epoch, nil
 }
 
-// epochOf is the epoch that a region's database is in.
-func epochOf(ctx context.Context, e Estate, region topology.Site) (int64, error) {
+// epochOf is the epoch that a region's database is in, and the region that may write in it.
+func epochOf(ctx context.Context, e Estate, region topology.Site) (int64, topology.Site, error) {
 	db, err := e.Database(region)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
-	epoch, err := db.Epoch(ctx)
+	epoch, site, err := db.Epoch(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("read the epoch of %s: %w", region, err)
+		return 0, "", fmt.Errorf("read the epoch of %s: %w", region, err)
 	}
-	return epoch.Number, nil
+	return epoch, topology.Site(site), nil
 }

@@ -44,13 +44,16 @@ type Database interface {
 	StartApplier(ctx context.Context) error
 	// Detach forgets the source and everything received and not applied (STOP REPLICA; RESET REPLICA ALL).
 	Detach(ctx context.Context) error
-	// AllowWrites lifts the write protection, now and for every restart (SET PERSIST super_read_only = OFF, read_only = OFF).
-	AllowWrites(ctx context.Context) error
-	// Epoch reads the row that says which site may write, and since how many switches.
-	Epoch(ctx context.Context) (Epoch, error)
-	// RaiseEpoch replaces the row by next if it still is from (UPDATE … WHERE epoch = from.Number). If it is something else it
-	// changes nothing, and that is no error: the caller reads it again.
-	RaiseEpoch(ctx context.Context, from, next Epoch) error
+	// AllowOperators lets operators write, and nobody else, now and after a restart (SET PERSIST super_read_only = OFF, while
+	// read_only stays ON).
+	AllowOperators(ctx context.Context) error
+	// SetWritable lets everybody write, or nobody, now and after a restart.
+	SetWritable(ctx context.Context, on bool) error
+	// Epoch reads the row that says which site may write, and numbers the switches: an app node that was started in an older
+	// epoch is refused.
+	Epoch(ctx context.Context) (epoch int64, site string, err error)
+	// RaiseEpoch sets the row, if it is below; the same epoch of the same site again is no error, any other is.
+	RaiseEpoch(ctx context.Context, to int64, site string) error
 }
 
 // Replication is what a MySQL server says of itself.
@@ -63,12 +66,6 @@ type Replication struct {
 	Executed          string // GTID set
 	ReadOnly          bool   // read_only or super_read_only is on now
 	PersistedWritable bool   // both are off in what the next restart reads
-}
-
-// Epoch says which site may write, and numbers the switches: an app node that was started in an older one is refused.
-type Epoch struct {
-	Number int64
-	Site   topology.Site
 }
 
 // Ring is one region's part of the Cassandra cluster.
@@ -101,9 +98,9 @@ type Paid struct {
 
 // Status is what a node says of itself.
 type Status struct {
-	Site    topology.Site     // region that the node works for
-	Epoch   int64             // epoch that it was started in; 0 for a node that has none
-	Version int64             // of the parameters that it saw last
-	Values  map[string]string // parameters that it works by now
-	Paid    int               // on-premises client: its own payments that were accepted since it was started
+	Site    topology.Site     // region that the node works for; on-premises client: that accepted its last payment
+	Epoch   int64             // epoch that it works in; 0 when it has none yet
+	Values  map[string]string // online: parameters that it works by now
+	Enabled bool              // batch: it settles business dates
+	Paid    int64             // on-premises client: its own payments that were accepted since it was started
 }

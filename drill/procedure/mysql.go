@@ -177,37 +177,39 @@ func (d detach) Confirm(ctx context.Context, notes runbook.Notes) (runbook.Seen,
 	return saw, nil
 }
 
-// promote is article 002's row 3: the detached database becomes the writer. The epoch is raised in the same step, so that no
-// moment exists in which this database accepts the writes of an application that was started for the old writer.
+// promote is article 002's row 3: the detached database becomes the writer. The epoch is raised while only operators can write,
+// so that there is no moment in which this database accepts the writes of an application that was started in the old epoch.
 type promote struct {
 	estate Estate
 	region topology.Site
 }
 
 func (p promote) Check(ctx context.Context) (runbook.Seen, error) {
-	saw, _, _, err := p.look(ctx)
+	saw, _, _, _, err := p.look(ctx)
 	return saw, err
 }
 
-func (p promote) look(ctx context.Context) (runbook.Seen, Replication, Epoch, error) {
+// look reads the server and its epoch. Both are read in this order: an epoch that names this region was raised before the
+// server was writable.
+func (p promote) look(ctx context.Context) (saw runbook.Seen, r Replication, epoch int64, site topology.Site, err error) {
 	db, err := p.estate.Database(p.region)
 	if err != nil {
-		return nil, Replication{}, Epoch{}, err
+		return nil, r, 0, "", err
 	}
-	r, err := db.Replication(ctx)
+	r, err = db.Replication(ctx)
 	if err != nil {
-		return nil, r, Epoch{}, fmt.Errorf("read replication of %s: %w", p.region, err)
+		return nil, r, 0, "", fmt.Errorf("read replication of %s: %w", p.region, err)
 	}
-	epoch, err := db.Epoch(ctx)
+	epoch, owner, err := db.Epoch(ctx)
 	if err != nil {
-		return nil, r, epoch, fmt.Errorf("read the epoch of %s: %w", p.region, err)
+		return nil, r, 0, "", fmt.Errorf("read the epoch of %s: %w", p.region, err)
 	}
-	return runbook.Seen{"source": r.Source, "read_only": r.ReadOnly, "persisted_writable": r.PersistedWritable,
-		"epoch": epoch.Number, "epoch_site": string(epoch.Site)}, r, epoch, nil
+	saw = runbook.Seen{"source": r.Source, "read_only": r.ReadOnly, "persisted_writable": r.PersistedWritable, "epoch": epoch, "epoch_site": owner}
+	return saw, r, epoch, topology.Site(owner), nil
 }
 
 func (p promote) Act(ctx context.Context, notes runbook.Notes) (runbook.Seen, error) {
-	saw, r, epoch, err := p.look(ctx)
+	saw, r, epoch, _, err := p.look(ctx)
 	if err != nil {
 		return saw, err
 	}
@@ -216,7 +218,7 @@ func (p promote) Act(ctx context.Context, notes runbook.Notes) (runbook.Seen, er
 	}
 	old, noted := oldEpoch(notes)
 	if !noted {
-		old = epoch.Number
+		old = epoch
 		if err := notes.Note(runbook.Seen{sawOldEpoch: old}); err != nil {
 			return saw, err
 		}
@@ -225,14 +227,16 @@ func (p promote) Act(ctx context.Context, notes runbook.Notes) (runbook.Seen, er
 	if err != nil {
 		return saw, err
 	}
-	if err := db.AllowWrites(ctx); err != nil {
-		return saw, fmt.Errorf("allow writes in %s: %w", p.region, err)
-	}
-	if epoch.Number == old { // once only, however often this act is done
-		next := Epoch{Number: old + 1, Site: p.region}
-		if err := db.RaiseEpoch(ctx, epoch, next); err != nil {
+	if epoch == old { // once only, however often this act is done
+		if err := db.AllowOperators(ctx); err != nil {
+			return saw, fmt.Errorf("allow the operators' writes in %s: %w", p.region, err)
+		}
+		if err := db.RaiseEpoch(ctx, old+1, string(p.region)); err != nil {
 			return saw, fmt.Errorf("raise the epoch of %s from %d: %w", p.region, old, err)
 		}
+	}
+	if err := db.SetWritable(ctx, true); err != nil {
+		return saw, fmt.Errorf("allow writes in %s: %w", p.region, err)
 	}
 	return runbook.Seen{sawOldEpoch: old, "epoch": old + 1}, nil
 }
@@ -248,7 +252,7 @@ func oldEpoch(notes runbook.Notes) (int64, bool) {
 // Confirm: the server is up, writable now and after a restart, follows nobody, and the epoch row names its region: in the very
 // next epoch, where this run raised it.
 func (p promote) Confirm(ctx context.Context, notes runbook.Notes) (runbook.Seen, error) {
-	saw, r, epoch, err := p.look(ctx)
+	saw, r, epoch, site, err := p.look(ctx)
 	if err != nil {
 		return saw, err
 	}
@@ -262,11 +266,11 @@ func (p promote) Confirm(ctx context.Context, notes runbook.Notes) (runbook.Seen
 	if !r.PersistedWritable {
 		missing = append(missing, errors.New("a restart would make it read-only"))
 	}
-	if epoch.Site != p.region {
-		missing = append(missing, fmt.Errorf("epoch %d belongs to %s", epoch.Number, epoch.Site))
+	if site != p.region {
+		missing = append(missing, fmt.Errorf("epoch %d belongs to %s", epoch, site))
 	}
-	if old, noted := oldEpoch(notes); noted && epoch.Number != old+1 {
-		missing = append(missing, fmt.Errorf("the epoch is %d, expected %d", epoch.Number, old+1))
+	if old, noted := oldEpoch(notes); noted && epoch != old+1 {
+		missing = append(missing, fmt.Errorf("the epoch is %d, expected %d", epoch, old+1))
 	}
 	if len(missing) > 0 {
 		return saw, fmt.Errorf("mysql of %s is not the writer: %w", p.region, errors.Join(missing...))

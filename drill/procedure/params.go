@@ -34,15 +34,11 @@ var regionGives = map[string]func(ctx context.Context, e Estate, region topology
 	},
 	"cassandra.dc": func(_ context.Context, _ Estate, region topology.Site) (string, error) { return string(region), nil },
 	"epoch": func(ctx context.Context, e Estate, region topology.Site) (string, error) {
-		db, err := e.Database(region)
+		epoch, _, err := epochOf(ctx, e, region)
 		if err != nil {
 			return "", err
 		}
-		epoch, err := db.Epoch(ctx)
-		if err != nil {
-			return "", fmt.Errorf("read the epoch of %s: %w", region, err)
-		}
-		return strconv.FormatInt(epoch.Number, 10), nil
+		return strconv.FormatInt(epoch, 10), nil
 	},
 }
 
@@ -138,16 +134,12 @@ func (s set) Act(ctx context.Context, _ runbook.Notes) (runbook.Seen, error) {
 
 // owns refuses to hand out an epoch that belongs to another region.
 func (s set) owns(ctx context.Context) error {
-	db, err := s.estate.Database(s.region)
+	epoch, owner, err := epochOf(ctx, s.estate, s.region)
 	if err != nil {
 		return err
 	}
-	epoch, err := db.Epoch(ctx)
-	if err != nil {
-		return fmt.Errorf("read the epoch of %s: %w", s.region, err)
-	}
-	if epoch.Site != s.region {
-		return fmt.Errorf("epoch %d belongs to %s: promote the database of %s first", epoch.Number, epoch.Site, s.region)
+	if owner != s.region {
+		return fmt.Errorf("epoch %d belongs to %s: promote the database of %s first", epoch, owner, s.region)
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/kirikae/kirikae/topology"
 )
 
 // PlaceError is an error in a procedure file, with its place.
@@ -38,42 +40,8 @@ func expected(got string, names []string) string {
 	if list == "" {
 		list = "none"
 	}
-	if n := nearest(got, names); n != "" {
+	if n := topology.Nearest(got, names); n != "" {
 		return fmt.Sprintf("did you mean %q? (expected: %s)", n, list)
 	}
 	return "expected: " + list
-}
-
-// nearest returns the name with the fewest edits from got, if they are at most a third of its letters; else "".
-func nearest(got string, names []string) string {
-	best, name := max(2, len(got)/3)+1, ""
-	for _, n := range names {
-		if d := edits(strings.ToLower(got), strings.ToLower(n)); d < best && d < len(n) {
-			best, name = d, n
-		}
-	}
-	return name
-}
-
-// edits counts the insertions, deletions and substitutions between two words (Levenshtein).
-func edits(a, b string) int {
-	x, y := []rune(a), []rune(b)
-	row := make([]int, len(y)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range x {
-		before := row[0] // of the row above, one to the left
-		row[0] = i + 1
-		for j := range y {
-			above := row[j+1]
-			change := before
-			if x[i] != y[j] {
-				change++
-			}
-			row[j+1] = min(change, above+1, row[j]+1)
-			before = above
-		}
-	}
-	return row[len(y)]
 }
