@@ -390,10 +390,7 @@ func (w *owned) raiseServices(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := w.start(ctx, "", topology.Batch); err != nil {
-		return err
-	}
-	w.say("parameter stores, acquirer, gateways and batch nodes: started")
+	w.say("parameter stores, acquirer and gateways: ready")
 	return nil
 }
 
@@ -423,6 +420,9 @@ func (w *owned) raiseApp(ctx context.Context) error {
 	defer cancel()
 	active := w.plan.topology.Active()
 	if err := w.start(ctx, active, topology.App); err != nil {
+		return err
+	}
+	if err := w.start(ctx, "", topology.Batch); err != nil { // the standby's waits for its flag
 		return err
 	}
 	err := w.ready(ctx, active, topology.App, func(ctx context.Context, n nodeSpec) error {
