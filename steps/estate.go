@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -206,18 +205,18 @@ func (e *Estate) Status(ctx context.Context, n topology.Node) (procedure.Status,
 		return procedure.Status{}, err
 	}
 	var s struct {
-		Site   string `json:"site"`
-		Epoch  int64  `json:"epoch"`
-		Paid   int    `json:"paid"`
-		Params struct {
-			Version int64             `json:"version"`
-			Values  map[string]string `json:"values"`
-		} `json:"params"`
+		Site      string `json:"site"`
+		Epoch     int64  `json:"epoch"`
+		Enabled   bool   `json:"enabled"`   // batch
+		Succeeded int64  `json:"succeeded"` // on-premises client
+		Watched   struct {
+			Values map[string]string `json:"values"`
+		} `json:"watched"` // online: as last seen
 	}
 	if err := e.call(ctx, http.MethodGet, "http://"+address+"/status", nil, nil, &s); err != nil {
 		return procedure.Status{}, fmt.Errorf("read status of %s: %w", n.Name(), err)
 	}
-	return procedure.Status{Site: topology.Site(s.Site), Epoch: s.Epoch, Version: s.Params.Version, Values: s.Params.Values, Paid: s.Paid}, nil
+	return procedure.Status{Site: topology.Site(s.Site), Epoch: s.Epoch, Values: s.Watched.Values, Enabled: s.Enabled, Paid: s.Succeeded}, nil
 }
 
 // url is the base URL of a site's node of a kind.
@@ -282,24 +281,6 @@ func (d database) Replication(ctx context.Context) (procedure.Replication, error
 		Received: s.Received, Executed: s.Executed,
 		ReadOnly: s.ReadOnly || s.SuperReadOnly, PersistedWritable: !s.PersistedReadOnly,
 	}, nil
-}
-
-// AllowWrites implements procedure.Database.
-func (d database) AllowWrites(ctx context.Context) error { return d.SetWritable(ctx, true) }
-
-// Epoch implements procedure.Database.
-func (d database) Epoch(ctx context.Context) (procedure.Epoch, error) {
-	n, site, err := d.Server.Epoch(ctx)
-	return procedure.Epoch{Number: n, Site: topology.Site(site)}, err
-}
-
-// RaiseEpoch implements procedure.Database. An epoch that is no longer below is left alone: the caller reads it again.
-func (d database) RaiseEpoch(ctx context.Context, from, next procedure.Epoch) error {
-	err := d.Server.RaiseEpoch(ctx, next.Number, string(next.Site))
-	if errors.Is(err, mysql.ErrNewerEpoch) {
-		return nil
-	}
-	return err
 }
 
 // ring is one region's Cassandra as procedures use it.

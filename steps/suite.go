@@ -16,6 +16,7 @@ import (
 	"github.com/cucumber/godog"
 
 	"github.com/kirikae/kirikae/drill/check"
+	"github.com/kirikae/kirikae/drill/history"
 	"github.com/kirikae/kirikae/reports"
 )
 
@@ -124,20 +125,18 @@ func (d *Drill) run(ctx context.Context) int {
 
 // finishReport renders the run folder and prints the verdict. Everything is read back from the folder.
 func (d *Drill) finishReport(judged check.Drill) error {
-	r, err := reports.FromFolder(d.folder, judged)
+	run, err := history.Load(d.folder)
 	if err != nil {
-		return fmt.Errorf("build report: %w", err)
+		return err
 	}
+	r := reports.Build(run, judged)
 	if err := reports.Write(d.folder, r); err != nil {
-		return fmt.Errorf("write report: %w", err)
+		return err
 	}
-	latest := filepath.Join(d.options.Out, "latest")
-	_ = os.Remove(latest)
-	if err := os.Symlink(filepath.Base(d.folder), latest); err != nil {
-		return fmt.Errorf("point latest at the run: %w", err)
+	if err := pointLatest(d.options.Out, d.folder); err != nil {
+		return err
 	}
-	reports.Terminal(d.options.Stdout, r, d.options.Color)
-	return nil
+	return reports.Terminal(d.options.Stdout, r, d.options.Color)
 }
 
 // makeFolder makes the run folder reports/out/<time>-<name>/.
