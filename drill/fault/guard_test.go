@@ -103,7 +103,7 @@ func TestRegionLoss(t *testing.T) {
 func TestPlantedBypassIsNotFelt(t *testing.T) {
 	w := newWorld(t)
 	rec, read := record(t)
-	g := NewGuard(Around(w), rec, Options{Planted: "traffic goes around the proxies"})
+	g := NewGuard(around(w), rec, Options{Planted: "traffic goes around the proxies"})
 	before, err := g.Attest(context.Background(), Before)
 	if err != nil {
 		t.Fatal(err)
@@ -180,7 +180,7 @@ func TestIsolationAndHeal(t *testing.T) {
 func TestHealThatDidNotHappen(t *testing.T) {
 	w := newWorld(t)
 	rec, read := record(t)
-	lying := Around(w)
+	lying := around(w)
 	g := NewGuard(lying, rec, Options{Patience: 50 * time.Millisecond})
 	link, _ := w.Link(id("tokyo", "osaka", topology.ServiceMySQL))
 	f := LinkFault{[]topology.LinkID{link.ID()}, topology.Fault{Kind: topology.Cut}}

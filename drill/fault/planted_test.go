@@ -7,9 +7,9 @@ import (
 	"github.com/kirikae/kirikae/topology"
 )
 
-// Around returns the same world with a defect planted in it: its links answer that a fault is set, and tell of it when asked,
-// but traffic goes around them. A drill on it must end INCONCLUSIVE; it is how the harness shows that it believes probes only.
-func Around(w topology.World) topology.World {
+// around returns the same world with a defect planted in it: its links answer that a fault is set, and tell of it when asked,
+// but traffic goes around them.
+func around(w topology.World) topology.World {
 	return &aroundWorld{World: w, claims: map[topology.LinkID]topology.Fault{}}
 }
 
