@@ -33,8 +33,25 @@ const (
 	secret      = `s3cret'"`
 )
 
+// real is a real server of a test.
+type real struct {
+	t    *testing.T
+	name string
+	c    topology.Command
+	cmd  *exec.Cmd
+}
+
 // server starts a real server and kills it when the test ends.
-func server(t *testing.T, c topology.Command, name string) *os.Process {
+func server(t *testing.T, c topology.Command, name string) *real {
+	t.Helper()
+	r := &real{t: t, name: name, c: c}
+	r.start()
+	t.Cleanup(r.kill)
+	return r
+}
+
+func (r *real) start() {
+	t, c := r.t, r.c
 	t.Helper()
 	for path, content := range c.Files {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -51,18 +68,28 @@ func server(t *testing.T, c topology.Command, name string) *os.Process {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	r.cmd = cmd
 	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
 		if t.Failed() {
 			out := strings.Split(l.String(), "\n")
-			t.Logf("%s:\n%s", name, strings.Join(out[max(0, len(out)-40):], "\n"))
+			t.Logf("%s:\n%s", r.name, strings.Join(out[max(0, len(out)-40):], "\n"))
 		}
 	})
-	return cmd.Process
 }
 
-func startMySQL(t *testing.T, ctx context.Context, in provision.Install) (ops *mysqlnode.Server, process *os.Process) {
+func (r *real) kill() {
+	r.cmd.Process.Kill()
+	r.cmd.Wait()
+}
+
+func (r *real) signal(s os.Signal) {
+	r.t.Helper()
+	if err := r.cmd.Process.Signal(s); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func startMySQL(t *testing.T, ctx context.Context, in provision.Install) (ops *mysqlnode.Server, process *real) {
 	t.Helper()
 	o := mysqlnode.NodeOptions{DataDir: filepath.Join(t.TempDir(), "mysql"), Address: mysqlIP, ServerID: 1}
 	if err := mysqlnode.Prepare(in.MySQL, o); err != nil {
@@ -96,7 +123,7 @@ func sql(t *testing.T, ctx context.Context, ops *mysqlnode.Server, statements ..
 	}
 }
 
-func startCassandra(t *testing.T, ctx context.Context, in provision.Install) (s *cassandranode.Session, process *os.Process) {
+func startCassandra(t *testing.T, ctx context.Context, in provision.Install) (s *cassandranode.Session, process *real) {
 	t.Helper()
 	const door = "127.251.121.1" // where another region would dial it; nobody does here
 	o := cassandranode.NodeOptions{DataDir: filepath.Join(t.TempDir(), "cassandra"), Cluster: "paymentd", Listen: cassandraIP, Broadcast: door,
@@ -168,7 +195,7 @@ func TestLiveRegion(t *testing.T) {
 	defer cancel()
 	var ops *mysqlnode.Server
 	var journal *cassandranode.Session
-	var mysqld, java *os.Process
+	var mysqld, java *real
 	journal, java = startCassandra(t, ctx, in)
 	ops, mysqld = startMySQL(t, ctx, in)
 
@@ -202,9 +229,11 @@ func TestLiveRegion(t *testing.T) {
 	// 50 payments and 100 probes a second for 5 s, every tenth key twice at the same moment.
 	client := &http.Transport{MaxIdleConnsPerHost: 100}
 	defer client.CloseIdleConnections()
-	var good, bad, inFlight, most atomic.Int64
+	var inFlight, most atomic.Int64
 	var mu sync.Mutex
 	var took []time.Duration
+	acknowledged, asked := map[string]bool{}, map[string]string{} // payments, by key
+	var failed []string
 	send := func(path, key, body string) {
 		most.Store(max(most.Load(), inFlight.Add(1)))
 		defer inFlight.Add(-1)
@@ -216,21 +245,22 @@ func TestLiveRegion(t *testing.T) {
 		r.Header.Set("X-Payment-Key", key)
 		began := time.Now()
 		res, err := client.RoundTrip(r)
+		mu.Lock()
+		defer mu.Unlock()
+		if key != "" {
+			asked[key] = body
+		}
 		if err != nil {
-			bad.Add(1)
-			t.Errorf("%s: %v", key, err)
+			failed = append(failed, fmt.Sprintf("%s: %v", key, err))
 			return
 		}
 		res.Body.Close()
-		mu.Lock()
 		took = append(took, time.Since(began))
-		mu.Unlock()
 		if res.StatusCode != 200 {
-			bad.Add(1)
-			t.Errorf("%s: answered %d", key, res.StatusCode)
-			return
+			failed = append(failed, fmt.Sprintf("%s: answered %d", key, res.StatusCode))
+		} else if key != "" {
+			acknowledged[key] = true
 		}
-		good.Add(1)
 	}
 	var all sync.WaitGroup
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -267,6 +297,28 @@ func TestLiveRegion(t *testing.T) {
 	all.Wait()
 	slices.Sort(took)
 	t.Logf("60 at once on two accounts: p50 %s, max %s", took[len(took)/2], took[len(took)-1])
+
+	// On a busy machine some run out of time: what was acknowledged is there, and the same keys asked again finish the rest.
+	t.Logf("%d failed: %v", len(failed), failed)
+	if len(failed) > 80 {
+		t.Errorf("%d of 835 requests failed", len(failed))
+	}
+	before, err := ops.Rows(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := map[string]bool{}
+	for _, p := range before.Payments {
+		done[p.Key] = p.State == "DONE"
+	}
+	for key, body := range asked {
+		if acknowledged[key] && !done[key] {
+			t.Errorf("%s was acknowledged and is not DONE", key)
+		}
+		for !acknowledged[key] && ctx.Err() == nil {
+			send("/payments", key, body)
+		}
+	}
 
 	// The stores' own account.
 	rows, err := ops.Rows(ctx)
@@ -347,24 +399,30 @@ func TestLiveRegion(t *testing.T) {
 	until(t, 3*time.Second, entry+"/healthz", healthy)
 	step("own epoch again", 200, "", "e-1")
 
-	if err := java.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	java.signal(syscall.SIGSTOP)
 	step("Cassandra frozen", 504, "", "c-1")
 	until(t, 5*time.Second, entry+"/healthz", unhealthy)
-	if err := java.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	java.signal(syscall.SIGCONT)
 	until(t, 10*time.Second, entry+"/healthz", healthy)
 	step("Cassandra thawed, the same key", 200, "", "c-1")
 
-	if err := mysqld.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	java.kill()
+	step("Cassandra killed", 504, "", "c-2")
+	until(t, 5*time.Second, entry+"/healthz", unhealthy)
+	java.start()
+	until(t, 30*time.Second, entry+"/healthz", healthy)
+	step("Cassandra started again, the same key", 200, "", "c-2")
+
+	mysqld.signal(syscall.SIGSTOP)
 	step("MySQL frozen", 504, "", "m-1")
-	if err := mysqld.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	mysqld.kill()
 	until(t, 5*time.Second, entry+"/healthz", unhealthy)
 	step("MySQL killed", 503, "none", "m-2")
+	mysqld.start()
+	until(t, 20*time.Second, entry+"/healthz", healthy)
+	step("MySQL started again, the same key", 200, "", "m-1")
+	step("MySQL started again, a new key", 200, "", "m-2")
+	if rows, err = ops.Rows(ctx); err != nil || rows.Snapshot.Balance != rows.Snapshot.Constant || len(rows.Snapshot.Mismatched) > 0 {
+		t.Errorf("in the end: %+v, %v", rows.Snapshot, err)
+	}
 }

@@ -101,7 +101,7 @@ func (j *Journal) cluster() *gocql.ClusterConfig {
 	c.Consistency = gocql.LocalQuorum
 	c.SerialConsistency = gocql.LocalSerial
 	c.HostFilter = gocql.DataCentreHostFilter(j.cfg.DC)
-	c.PoolConfig.HostSelectionPolicy = gocql.TokenAwareHostPolicy(gocql.DCAwareRoundRobinPolicy(j.cfg.DC))
+	c.PoolConfig.HostSelectionPolicy = gocql.DCAwareRoundRobinPolicy(j.cfg.DC)
 	c.RetryPolicy = nil
 	c.NumConns = 2
 	c.ConnectTimeout = j.cfg.Dial

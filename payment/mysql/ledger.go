@@ -35,8 +35,8 @@ type Config struct {
 	LockWait int           // longest wait for a row lock, whole seconds, default 1 (MySQL's own default is 50)
 }
 
-// Pools of one node: at most this many connections each. Two nodes of a region and its batch stay below 40, of a small
-// server's max_connections of 50; at 150 requests a second of a few milliseconds each, one or two are in use.
+// Pools of one node: at most this many connections each. Two nodes of a region and its batch stay below 40, for small servers.
+// At 150 requests a second of a few milliseconds each, one or two are in use; more wait their turn within their own time.
 const (
 	openConns  = 4
 	payConns   = 6
@@ -248,44 +248,41 @@ func staleEpoch(w payment.Writer, is int64, site string) error {
 }
 
 // Finish implements payment.Ledger. Locks are taken in one order by every transaction: the payment, the epoch (shared), the two
-// accounts by their numbers. An error before COMMIT was sent is proof that nothing happened.
+// accounts by their numbers. The accounts come last, since customers meet there. An error before COMMIT was sent is proof that
+// nothing happened.
 func (l *Ledger) Finish(ctx context.Context, key string, w payment.Writer) (payment.Payment, error) {
 	if err := payment.CheckKey(key); err != nil { // the key goes into a comment as it is
 		return payment.Payment{}, payment.NotExecuted(fmt.Errorf("finish payment: %w", err))
 	}
 	var p payment.Payment
 	err := l.transact(ctx, l.pay, func(tx *sql.Tx) (bool, error) {
-		var err error
-		p, err = scan(tx.QueryRowContext(ctx, "SELECT "+columns+" FROM payments WHERE pay_key = ? FOR UPDATE", key))
-		if err != nil {
-			return false, err
-		}
-		if p.State == payment.Done {
+		var is int64
+		var site string
+		err := tx.QueryRowContext(ctx, "SELECT p.pay_key, p.from_account, p.to_account, p.yen, p.state, p.epoch, p.site, p.node, COALESCE(e.epoch, 0), COALESCE(e.site, '') "+
+			"FROM payments p LEFT JOIN epoch e ON e.id = 1 WHERE p.pay_key = ? FOR UPDATE OF p FOR SHARE OF e", key).
+			Scan(&p.Key, &p.From, &p.To, &p.Yen, &p.State, &p.Epoch, &p.Site, &p.Node, &is, &site)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			return false, payment.ErrNotFound
+		case err != nil:
+			return false, fmt.Errorf("lock it: %w", err)
+		case p.State == payment.Done:
 			return false, nil
-		}
-		if err := inEpoch(ctx, tx, w); err != nil {
-			return false, err
-		}
-		moves := []struct {
-			account int
-			yen     int64
-		}{{p.From, -p.Yen}, {p.To, p.Yen}}
-		if p.To < p.From {
-			moves[0], moves[1] = moves[1], moves[0]
-		}
-		for _, m := range moves {
-			if err := one(tx.ExecContext(ctx, "UPDATE accounts SET balance = balance + ? WHERE id = ?", m.yen, m.account)); err != nil {
-				return false, fmt.Errorf("move account %d: %w", m.account, err)
-			}
-		}
-		if _, err := tx.ExecContext(ctx, "INSERT INTO entries (account, pay_key, amount) VALUES (?, ?, ?), (?, ?, ?)",
-			moves[0].account, key, moves[0].yen, moves[1].account, key, moves[1].yen); err != nil {
-			return false, fmt.Errorf("append entries: %w", err)
+		case is != w.Epoch:
+			return false, staleEpoch(w, is, site)
 		}
 		p.State, p.Epoch, p.Site, p.Node = payment.Done, w.Epoch, w.Site, w.Node
-		if err := one(tx.ExecContext(ctx, "UPDATE /* pay:"+key+" */ payments SET state = ?, epoch = ?, site = ?, node = ? WHERE pay_key = ?",
+		if err := matched(1)(tx.ExecContext(ctx, "UPDATE /* pay:"+key+" */ payments SET state = ?, epoch = ?, site = ?, node = ? WHERE pay_key = ?",
 			p.State, p.Epoch, p.Site, p.Node, key)); err != nil {
 			return false, fmt.Errorf("set DONE: %w", err)
+		}
+		if _, err := tx.ExecContext(ctx, "INSERT INTO entries (account, pay_key, amount) VALUES (?, ?, ?), (?, ?, ?)",
+			p.From, key, -p.Yen, p.To, key, p.Yen); err != nil {
+			return false, fmt.Errorf("append entries: %w", err)
+		}
+		if err := matched(2)(tx.ExecContext(ctx, "UPDATE accounts SET balance = balance + IF(id = ?, ?, ?) WHERE id IN (?, ?) ORDER BY id",
+			p.From, -p.Yen, p.Yen, p.From, p.To)); err != nil {
+			return false, fmt.Errorf("move accounts %d and %d: %w", p.From, p.To, err)
 		}
 		return true, nil
 	})
@@ -295,27 +292,18 @@ func (l *Ledger) Finish(ctx context.Context, key string, w payment.Writer) (paym
 	return p, nil
 }
 
-func inEpoch(ctx context.Context, tx *sql.Tx, w payment.Writer) error {
-	var is int64
-	var site string
-	if err := tx.QueryRowContext(ctx, "SELECT epoch, site FROM epoch WHERE id = 1 FOR SHARE").Scan(&is, &site); err != nil {
-		return fmt.Errorf("read epoch: %w", err)
-	}
-	if is != w.Epoch {
-		return staleEpoch(w, is, site)
-	}
-	return nil
-}
-
-func one(res sql.Result, err error) error {
-	if err != nil {
+// matched wants a statement to find that many rows.
+func matched(want int64) func(sql.Result, error) error {
+	return func(res sql.Result, err error) error {
+		if err != nil {
+			return err
+		}
+		n, err := res.RowsAffected()
+		if err == nil && n != want {
+			err = fmt.Errorf("%d rows matched, want %d", n, want)
+		}
 		return err
 	}
-	n, err := res.RowsAffected()
-	if err == nil && n != 1 {
-		err = fmt.Errorf("%d rows matched, want 1", n)
-	}
-	return err
 }
 
 // transact runs f in a transaction and commits it if f says so. Only an error of COMMIT itself leaves the outcome open.

@@ -41,6 +41,19 @@ func (l *Ledger) Settle(ctx context.Context, w payment.Writer) (payment.Settleme
 	return s, nil
 }
 
+// inEpoch locks the epoch for the transaction, and refuses any but the writer's.
+func inEpoch(ctx context.Context, tx *sql.Tx, w payment.Writer) error {
+	var is int64
+	var site string
+	if err := tx.QueryRowContext(ctx, "SELECT epoch, site FROM epoch WHERE id = 1 FOR SHARE").Scan(&is, &site); err != nil {
+		return fmt.Errorf("read epoch: %w", err)
+	}
+	if is != w.Epoch {
+		return staleEpoch(w, is, site)
+	}
+	return nil
+}
+
 // Last implements payment.Settler.
 func (l *Ledger) Last(ctx context.Context) (payment.Settlement, error) {
 	var s payment.Settlement
