@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -86,8 +88,8 @@ func (s *session) jars(ctx context.Context) error {
 		return fmt.Errorf("fetch cassandra: %w", err)
 	}
 	lib := filepath.Join(folder, "lib")
-	if _, err := s.p.run(ctx, "cassandra "+CassandraVersion+": fetch jars by Maven", folder, nil,
-		"mvn", "-B", "-f", file, "dependency:copy-dependencies", "-DoutputDirectory="+lib, "-DincludeScope=runtime"); err != nil {
+	if _, err := s.p.run(ctx, "cassandra "+CassandraVersion+": fetch jars by Maven", folder, mavenHome(),
+		"mvn", "-B", "-Dstyle.color=never", "-f", file, "dependency:copy-dependencies", "-DoutputDirectory="+lib, "-DincludeScope=runtime"); err != nil {
 		if ctx.Err() != nil {
 			return err
 		}
@@ -101,4 +103,17 @@ func (s *session) jars(ctx context.Context) error {
 		return errors.Join(missing("fetch Cassandra", fmt.Errorf("no %s in %d jars", daemonClass, len(c.ClassPath))), err)
 	}
 	return s.install(partCassandra, part{Version: CassandraVersion, Origin: fetched, Path: filepath.Join("cassandra", CassandraVersion, "lib")}, lib, c.ClassPath)
+}
+
+// mavenHome makes Maven use this environment's home. Java takes the one of the password file, which in a container may be
+// another, or nowhere.
+func mavenHome() []string {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return nil
+	}
+	if u, err := user.LookupId(strconv.Itoa(os.Getuid())); err == nil && u.HomeDir == home {
+		return nil
+	}
+	return []string{strings.TrimSpace("MAVEN_OPTS=" + os.Getenv("MAVEN_OPTS") + " -Duser.home=" + home)}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -350,5 +351,21 @@ func TestDoctor(t *testing.T) {
 	}
 	if took := time.Since(begin); took > 2*time.Second {
 		t.Errorf("it took %v", took)
+	}
+}
+
+func TestMavenHome(t *testing.T) {
+	t.Setenv("HOME", "/somewhere/else")
+	t.Setenv("MAVEN_OPTS", "-Xmx1g")
+	if got := mavenHome(); !slices.Equal(got, []string{"MAVEN_OPTS=-Xmx1g -Duser.home=/somewhere/else"}) {
+		t.Errorf("got %q", got)
+	}
+	u, err := user.LookupId(strconv.Itoa(os.Getuid()))
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Setenv("HOME", u.HomeDir)
+	if got := mavenHome(); got != nil {
+		t.Errorf("in the ordinary home: got %q", got)
 	}
 }
