@@ -89,8 +89,8 @@ func announced(entries []history.Entry) bool {
 
 // judgeProcedure judges one run of one procedure.
 func judgeProcedure(entries []history.Entry) (planned, confirmed, manual int64, wrong []Finding) {
-	begun, done := map[string]int{}, map[string]int{} // step → place in the journal of its first announcement and first confirm
-	open := map[string]bool{}                         // steps that the present operator has announced
+	begun, done := map[string]int{}, map[string]int{}   // step → place in the journal of its first announcement and first confirm
+	open, acted := map[string]bool{}, map[string]bool{} // steps that the present operator has announced, and acted on
 	persons := map[string]bool{}
 	var last, failed *history.Entry
 	ended := false
@@ -99,6 +99,7 @@ func judgeProcedure(entries []history.Entry) (planned, confirmed, manual int64, 
 		switch e.Kind {
 		case history.EntryBegin:
 			clear(open)
+			clear(acted)
 		case history.EntryIntent, history.EntryWait:
 			if _, again := begun[e.Step]; !again {
 				begun[e.Step] = i
@@ -109,9 +110,14 @@ func judgeProcedure(entries []history.Entry) (planned, confirmed, manual int64, 
 			if !open[e.Step] {
 				wrong = append(wrong, finding(*e, "step %s acted without having been announced", e.Step))
 			}
+			acted[e.Step] = true
 		case history.EntryConfirm, history.EntryAlready:
-			if e.Kind == history.EntryConfirm && !open[e.Step] {
+			switch {
+			case e.Kind == history.EntryAlready:
+			case !open[e.Step]:
 				wrong = append(wrong, finding(*e, "step %s was confirmed without having been announced", e.Step))
+			case !e.Manual && !acted[e.Step]:
+				wrong = append(wrong, finding(*e, "step %s was confirmed as done by an operator who never acted", e.Step))
 			}
 			if _, again := done[e.Step]; !again {
 				done[e.Step] = i
@@ -130,6 +136,9 @@ func judgeProcedure(entries []history.Entry) (planned, confirmed, manual int64, 
 		}
 	}
 
+	if entries[0].Kind != history.EntryBegin {
+		wrong = append(wrong, finding(entries[0], "nobody began %s", entries[0].Procedure))
+	}
 	steps := planOf(entries)
 	for i, s := range steps {
 		at, ok := done[s]

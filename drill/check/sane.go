@@ -33,6 +33,12 @@ func Sane(run *history.Run) Result {
 			break
 		}
 	}
+	for i, e := range run.Journal {
+		if i > 0 && e.T < run.Journal[i-1].T || e.T < run.Meta.Origin {
+			add("the journal runs backwards in time at its entry %d (%s)", i+1, e.Kind)
+			break
+		}
+	}
 
 	type count struct{ records, first, retries, wire, shed int }
 	counts := map[string]*count{}

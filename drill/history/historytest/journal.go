@@ -37,11 +37,10 @@ func (m *model) journal() {
 	entry(5*time.Millisecond, history.Entry{Kind: history.EntryNote, Saw: map[string]any{"checks": checks}})
 	for _, s := range steps {
 		e := history.Entry{Step: s.step, Title: s.title, Verb: s.verb, Attempt: 1, Manual: s.manual}
+		e.Kind, e.Budget = history.EntryIntent, history.Duration(time.Minute)
 		if s.manual {
 			e.Kind = history.EntryWait
-			entry(s.from, e)
 		}
-		e.Kind, e.Budget = history.EntryIntent, history.Duration(time.Minute)
 		entry(s.from, e)
 		e.Budget = 0
 		if !s.manual {
