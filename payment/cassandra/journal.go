@@ -108,7 +108,7 @@ func (j *Journal) cluster() *gocql.ClusterConfig {
 	c.Timeout = j.cfg.IO
 	c.WriteTimeout = j.cfg.IO
 	c.ReconnectInterval = time.Second // its default of a minute would outlast a recovery
-	c.ReconnectionPolicy = &gocql.ConstantReconnectionPolicy{MaxRetries: 3, Interval: 250 * time.Millisecond}
+	c.ReconnectionPolicy = &gocql.ConstantReconnectionPolicy{MaxRetries: 1, Interval: 100 * time.Millisecond}
 	c.MaxWaitSchemaAgreement = 2 * time.Second
 	c.DefaultIdempotence = false
 	c.Logger = quiet{j.cfg.Log}
