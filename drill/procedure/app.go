@@ -37,7 +37,7 @@ func (s startOnline) Act(ctx context.Context, _ runbook.Notes) (runbook.Seen, er
 // Confirm: every node works for this region in the epoch that the database is in, and one payment goes through the entry. Its
 // key is the run's own, so that all confirms of a run together, however often it is resumed, are one payment.
 func (s startOnline) Confirm(ctx context.Context, notes runbook.Notes) (runbook.Seen, error) {
-	saw, epoch, err := working(ctx, s.estate, s.region, topology.App)
+	saw, epoch, err := working(ctx, s.estate, s.region, topology.App, nil)
 	if err != nil {
 		return saw, err
 	}
@@ -97,21 +97,14 @@ func (s startBatch) Act(ctx context.Context, _ runbook.Notes) (runbook.Seen, err
 
 // Confirm: every batch node runs, in the database's epoch, and says that it is enabled.
 func (s startBatch) Confirm(ctx context.Context, _ runbook.Notes) (runbook.Seen, error) {
-	saw, _, err := working(ctx, s.estate, s.region, topology.Batch)
-	if err != nil {
-		return saw, err
-	}
-	for _, n := range s.estate.Nodes(s.region, topology.Batch) {
-		status, err := s.estate.Status(ctx, n)
-		if err != nil {
-			return saw, fmt.Errorf("ask %s for its status: %w", n.Name(), err)
-		}
+	enabled := func(n topology.Node, status Status) error {
 		if !status.Enabled {
-			return saw, fmt.Errorf("%s says that it is not enabled", n.Name())
+			return fmt.Errorf("%s says that it is not enabled", n.Name())
 		}
+		return nil
 	}
-	saw[batchEnabled] = true
-	return saw, nil
+	saw, _, err := working(ctx, s.estate, s.region, topology.Batch, enabled)
+	return saw, err
 }
 
 // start starts all nodes of a kind. One that has been running since before the promotion holds what it read then, and its writes
@@ -142,8 +135,9 @@ func start(ctx context.Context, e Estate, region topology.Site, kind topology.Ki
 	return runbook.Seen{"nodes": names(nodes)}, errors.Join(failed...)
 }
 
-// working says that every node of a kind runs, works for the region, and was started in the epoch that the database is in.
-func working(ctx context.Context, e Estate, region topology.Site, kind topology.Kind) (runbook.Seen, int64, error) {
+// working says that every node of a kind runs, works for the region in the epoch that the database is in, and satisfies also,
+// where it is given.
+func working(ctx context.Context, e Estate, region topology.Site, kind topology.Kind, also func(topology.Node, Status) error) (runbook.Seen, int64, error) {
 	nodes, err := declared(e, region, kind)
 	if err != nil {
 		return nil, 0, err
@@ -161,6 +155,11 @@ func working(ctx context.Context, e Estate, region topology.Site, kind topology.
 		status, err := e.Status(ctx, n)
 		if err != nil {
 			return saw, epoch, fmt.Errorf("ask %s for its status: %w", n.Name(), err)
+		}
+		if also != nil {
+			if err := also(n, status); err != nil {
+				return saw, epoch, err
+			}
 		}
 		if status.Site != region || status.Epoch != epoch {
 			return saw, epoch, fmt.Errorf("%s works for %s in epoch %d, expected %s in epoch %d", n.Name(), status.Site, status.Epoch, region, epoch)

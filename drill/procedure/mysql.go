@@ -189,8 +189,7 @@ func (p promote) Check(ctx context.Context) (runbook.Seen, error) {
 	return saw, err
 }
 
-// look reads the server and its epoch. Both are read in this order: an epoch that names this region was raised before the
-// server was writable.
+// look reads the server and its epoch.
 func (p promote) look(ctx context.Context) (saw runbook.Seen, r Replication, epoch int64, site topology.Site, err error) {
 	db, err := p.estate.Database(p.region)
 	if err != nil {
