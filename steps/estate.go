@@ -234,37 +234,43 @@ func (e *Estate) url(site topology.Site, kind topology.Kind) (string, error) {
 
 // call makes one HTTP request with JSON in and out. Any status but 200 is an error with what the server said.
 func (e *Estate) call(ctx context.Context, method, url string, header map[string]string, in, out any) error {
+	_, err := e.callHeaders(ctx, method, url, header, in, out)
+	return err
+}
+
+// callHeaders is call, with the headers of the answer.
+func (e *Estate) callHeaders(ctx context.Context, method, url string, header map[string]string, in, out any) (http.Header, error) {
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
 		if err != nil {
-			return fmt.Errorf("encode request: %w", err)
+			return nil, fmt.Errorf("encode request: %w", err)
 		}
 		body = bytes.NewReader(b)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, url, body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for k, v := range header {
 		req.Header.Set(k, v)
 	}
 	resp, err := e.http.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	if err != nil {
-		return fmt.Errorf("read answer: %w", err)
+		return nil, fmt.Errorf("read answer: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s %s: %s: %s", method, url, resp.Status, bytes.TrimSpace(b[:min(len(b), 300)]))
+		return nil, fmt.Errorf("%s %s: %s: %s", method, url, resp.Status, bytes.TrimSpace(b[:min(len(b), 300)]))
 	}
 	if err := json.Unmarshal(b, out); err != nil {
-		return fmt.Errorf("decode answer of %s: %w", url, err)
+		return nil, fmt.Errorf("decode answer of %s: %w", url, err)
 	}
-	return nil
+	return resp.Header, nil
 }
 
 // database is a MySQL server as procedures use it.
@@ -334,12 +340,11 @@ func (p payments) Pay(ctx context.Context, key string) (procedure.Paid, error) {
 	var a struct {
 		State string `json:"state"`
 		Node  string `json:"node"`
-		Site  string `json:"site"`
 		Epoch int64  `json:"epoch"`
 	}
-	err := p.e.call(ctx, http.MethodPost, p.url, map[string]string{"X-Payment-Key": key},
+	answered, err := p.e.callHeaders(ctx, http.MethodPost, p.url, map[string]string{"X-Payment-Key": key},
 		map[string]any{"from": 1, "to": 2, "yen": 1}, &a)
-	return procedure.Paid{Site: topology.Site(a.Site), Node: a.Node, Epoch: a.Epoch, State: a.State}, err
+	return procedure.Paid{Site: topology.Site(answered.Get("X-Site")), Node: a.Node, Epoch: a.Epoch, State: a.State}, err
 }
 
 // all lists every payment through the platform's own API, page by page.

@@ -19,12 +19,23 @@ const (
 	ExitTerminated   = 143
 )
 
+// FailedError is a failure of what was asked for, not of the asking: a step that could not be confirmed (exit code 1).
+type FailedError struct{ Err error }
+
+func (e *FailedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *FailedError) Unwrap() error { return e.Err }
+
 // ExitOf is the exit code that goes with an error; 70 for one that nobody foresaw.
 func ExitOf(err error) int {
 	var usage *UsageError
+	var failed *FailedError
 	switch {
 	case err == nil:
 		return ExitPassed
+	case errors.As(err, &failed):
+		return ExitFailed
 	case errors.As(err, &usage):
 		return ExitUsage
 	case errors.Is(err, ErrNothingSelected):

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -54,15 +55,32 @@ The operator holds no state: killed at any point and started again by the same c
 			}
 			defer journal.Close()
 			out := c.OutOrStdout()
-			return runbook.Run(c.Context(), rb, journal, runbook.Options{
+			return classify(runbook.Run(c.Context(), rb, journal, runbook.Options{
 				Who: who, Crash: at, Progress: func(e runbook.Event) { fmt.Fprintln(out, e) },
 				Resume: fmt.Sprintf("kirikae operate %s %s", args[0], args[1]),
-			})
+			}))
 		},
 	}
 	c.Flags().StringVar(&who, "who", os.Getenv("USER"), "who is at work, for the journal")
 	inputFlag(c, &inputs)
 	return c
+}
+
+// classify gives a procedure's error the exit code that it has for an operator: a step that failed or a preflight that refused
+// is a failure, another plan's journal is a wrong call, a journal that somebody else holds is the state of the place.
+func classify(err error) error {
+	var step *runbook.StepError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &step), errors.Is(err, runbook.ErrPreflight), errors.Is(err, runbook.ErrJournalLost):
+		return &steps.FailedError{Err: err}
+	case errors.Is(err, runbook.ErrOtherPlan):
+		return &steps.UsageError{Text: err.Error()}
+	case errors.Is(err, runbook.ErrHeld):
+		return fmt.Errorf("%w: %w", err, topology.ErrEnvironment)
+	}
+	return err
 }
 
 func planCommand() *cobra.Command {
