@@ -308,8 +308,13 @@ func (d *Drill) close(stepErr error) error {
 		return nil
 	}
 	d.code = check.ExitCode(*d.judged, d.meta.Expectation)
-	if errors.Is(stepErr, topology.ErrEnvironment) || isUsage(stepErr) {
+	switch {
+	case errors.Is(stepErr, topology.ErrEnvironment), isUsage(stepErr):
 		d.code = ExitOf(stepErr)
+	case stepErr != nil && d.code == ExitPassed:
+		// A sentence failed that no judge stands behind: the drill may not exit as if nothing had been wrong.
+		d.say("drill", "a sentence failed although every check passed: %v", stepErr)
+		d.code = ExitHarness
 	}
 	return d.finishReport(*d.judged)
 }
