@@ -72,6 +72,8 @@ func aptConfig(folder, arch string) string {
 	set("Dir::State::extended_states", in("extended_states"))
 	set("Dir::Cache", folder)
 	set("Dir::Cache::archives", in("archives"))
+	set("Dir::Cache::pkgcache", in("pkgcache.bin")) // container images switch these off; each call then reads all lists again
+	set("Dir::Cache::srcpkgcache", in("srcpkgcache.bin"))
 	set("Dir::Etc::sourcelist", in("sources.list"))
 	set("Dir::Etc::sourceparts", in("empty"))
 	set("Dir::Etc::preferences", in("no-preferences"))
@@ -83,6 +85,7 @@ func aptConfig(folder, arch string) string {
 	set("APT::Install-Suggests", "false")
 	set("APT::Sandbox::User", "root") // apt's own user could not read a user's cache
 	set("Acquire::Languages", "none")
+	set("Acquire::GzipIndexes", "false")
 	// The mirror of a frozen machine serves indexes that are past their date. Signatures and hashes are still checked.
 	set("Acquire::Check-Valid-Until", "false")
 	return b.String()
