@@ -48,7 +48,7 @@ func outLine(run *history.Run, d Drill, m measures) string {
 		return err.Error()
 	}
 	if res, ok := d.Get(NameRecovery); ok {
-		return strings.TrimPrefix(strings.TrimPrefix(res.Says, "out "), "out, ")
+		return strings.TrimPrefix(res.Says, "out ")
 	}
 	return span(r.Outage)
 }

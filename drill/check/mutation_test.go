@@ -324,7 +324,7 @@ func TestMutants(t *testing.T) {
 	for k, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
 			noticed, neutral := 0, 0
-			for position := range uint64(20) {
+			for position := range uint64(12) {
 				random := rand.New(rand.NewPCG(position, uint64(k)))
 				name := ""
 				run := bent(func(r *history.Run) { name = m.mutate(r, random) })

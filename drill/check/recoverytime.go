@@ -52,9 +52,9 @@ func recovery(run *history.Run, m measures) Result {
 	says := "customers felt no outage"
 	switch {
 	case out && !r.Recovered && r.Decided:
-		says = fmt.Sprintf("out, and not back %s after the decision (target %s)", seconds(r.SinceDecision.Lower), seconds(target))
+		says = fmt.Sprintf("not back %s after the decision (target %s)", seconds(r.SinceDecision.Lower), seconds(target))
 	case out && !r.Recovered:
-		says = "out, and not back before the load ended"
+		says = "not back before the load ended"
 	case out && r.Decided:
 		says = fmt.Sprintf("out %s, back %s after the decision (target %s)", span(r.Outage), seconds(r.SinceDecision.Upper), seconds(target))
 	case out:
@@ -73,8 +73,6 @@ func recovery(run *history.Run, m measures) Result {
 		res = Hold(NameRecovery, says, evidence, findings, missing...)
 	}
 	res.Numbers = map[string]Interval{
-		"outage":        interval(r.Outage),
-		"since fault":   interval(r.SinceFault),
 		"blips":         {float64(r.Blips), float64(r.Blips), "probes"},
 		"episodes":      {float64(len(r.Episodes)), float64(len(r.Episodes)), "episodes"},
 		"lateness p99":  {ms(r.Lateness), ms(r.Lateness), "ms"},
@@ -82,8 +80,16 @@ func recovery(run *history.Run, m measures) Result {
 		"baseline p99":  {ms(r.Baseline.P99), ms(r.Baseline.P99), "ms"},
 		"latency limit": {ms(r.Limit), ms(r.Limit), "ms"},
 	}
+	times := map[string]objective.Span{"outage": r.Outage, "since fault": r.SinceFault}
 	if r.Decided {
-		res.Numbers["since decision"] = interval(r.SinceDecision)
+		times["since decision"] = r.SinceDecision
+	}
+	for name, s := range times {
+		if r.Recovered {
+			res.Numbers[name] = interval(s)
+		} else { // it has no upper end
+			res.Numbers[name+", at least"] = interval(objective.Span{Lower: s.Lower, Upper: s.Lower})
+		}
 	}
 	return res
 }

@@ -309,7 +309,7 @@ func episodes(probes []probe, o history.Recovery, m Recovery) (out []Episode, bl
 				break
 			}
 		}
-		e.EndFrom = probes[last].sent
+		e.EndFrom, e.EndUntil = probes[last].sent, m.LoadEnded
 		if e.Ended {
 			e.EndUntil = probes[last].finished // replaced below: a held window has good probes
 			found := false
