@@ -53,6 +53,7 @@ type stream struct {
 	resolved    int
 	inFlight    int
 	inFlightMax int
+	repeating   int // of inFlight, those that are not the first attempt of their key
 	lateness    []time.Duration
 	lastSend    history.Instant
 	maxGap      time.Duration
@@ -204,21 +205,30 @@ func (s *stream) slot(slot int, due history.Instant) {
 		r = s.probe
 	}
 	req := r(slot, s.load.plan)
-	if !s.enter() {
+	if !s.enter(false) {
 		s.shedOne(history.Operation{Slot: slot, Attempt: 1, Key: req.key, Yen: req.yen, Intended: due})
 		return
 	}
 	s.load.work.Go(func() {
-		defer s.leave()
+		defer s.leave(false)
 		s.send(req, slot, 1, due)
 	})
 }
 
-// enter takes a place among the requests in flight, if there is one.
-func (s *stream) enter() bool {
+// maxRepeating is how many attempts after the first of their keys may be in flight. Keys without an answer pile up while the
+// platform hangs; without this, their retries would be a load of their own, and take the places of the schedule's slots.
+const maxRepeating = 32
+
+// enter takes a place among the requests in flight, if there is one. First attempts and later ones have places of their own.
+func (s *stream) enter(again bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.inFlight >= s.limit {
+	if again {
+		if s.repeating >= maxRepeating {
+			return false
+		}
+		s.repeating++
+	} else if s.inFlight-s.repeating >= s.limit {
 		return false
 	}
 	s.inFlight++
@@ -226,10 +236,13 @@ func (s *stream) enter() bool {
 	return true
 }
 
-func (s *stream) leave() {
+func (s *stream) leave(again bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.inFlight--
+	if again {
+		s.repeating--
+	}
 }
 
 // shedOne records a slot that the harness could not send.

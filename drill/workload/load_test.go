@@ -283,7 +283,7 @@ func TestStopGivesUp(t *testing.T) {
 		})
 		plan := p.plan(p.host)
 		plan.PaymentRate, plan.Timeout = 100, time.Minute
-		rec, read := record(t)
+		rec, read := recordBy(t, virtual{})
 		l, err := New(plan, rec)
 		if err != nil {
 			t.Fatal(err)
@@ -379,6 +379,28 @@ func TestPacerIsOnTime(t *testing.T) {
 			if d.LatenessMax != 0 || d.Shed != 0 || d.Slots < slots || d.Slots > slots+1 || d.MaxGap.D() > 1500*time.Millisecond/time.Duration(d.Rate) {
 				t.Errorf("%s %+v", name, d)
 			}
+		}
+	})
+}
+
+// While the platform hangs, repeated keys pile up; their retries stay bounded, and no slot of the schedule is shed for them.
+func TestRepeatsDoNotPileUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, end := newMemoryPlatform(t, "tokyo")
+		defer end()
+		p.intercept(func(_ http.ResponseWriter, r *http.Request, n int) bool {
+			io.Copy(io.Discard, r.Body)
+			<-r.Context().Done()
+			return true
+		})
+		plan := p.plan(p.host)
+		plan.RepeatRate = 20
+		a := accounts(t, play(t, plan, 60*time.Second, func(l *Load) {
+			time.Sleep(30 * time.Second)
+			p.intercept(nil)
+		}))["repeat"]
+		if a.Shed != 0 || a.InFlightMax > 40+maxRepeating+1 || a.InFlightMax < 40+maxRepeating/2 || a.Retries < 1000 {
+			t.Errorf("%+v", a)
 		}
 	})
 }

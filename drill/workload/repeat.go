@@ -11,62 +11,82 @@ import (
 // Backoff of a customer that repeats a key until it has an answer.
 const (
 	firstBackoff = 200 * time.Millisecond
-	lastBackoff  = 2 * time.Second
+	lastBackoff  = 4 * time.Second
 )
 
 // repeat plays a customer who repeats a key: until it is told that the payment is done, some with a twin sent at the same
 // moment; then, one to three seconds after it was told, once more until it is told again, as a page that is reloaded does. Keys
 // that are under way or were acknowledged shortly before a region is lost are so repeated in the other one. Every attempt has
-// the same key and the same body, and is a record of its own.
+// the same key and the same body, and is a record of its own. The schedule knows first attempts only: when too many later ones
+// are in flight, one more waits for its turn and leaves no record until it is sent.
 func (s *stream) repeat(slot int, due history.Instant) {
-	req := s.payment(slot, s.load.plan)
+	k := &repeated{stream: s, slot: slot, req: s.payment(slot, s.load.plan)}
+	k.random = rand.New(rand.NewPCG(s.seed^0x6261636b6f6666, uint64(slot)))
 	twin, again := s.repeats(slot)
-	random := rand.New(rand.NewPCG(s.seed^0x6261636b6f6666, uint64(slot)))
-
-	number := 1
-	attempt := func(n int, due history.Instant) history.Outcome {
-		if !s.enter() {
-			if n > 1 {
-				s.mu.Lock()
-				s.retries++
-				s.mu.Unlock()
-			}
-			s.shedOne(history.Operation{Slot: slot, Attempt: n, Key: req.key, Yen: req.yen, Intended: due})
-			return history.Shed
-		}
-		defer s.leave()
-		return s.send(req, slot, n, due)
-	}
 
 	var second sync.WaitGroup
 	defer second.Wait()
-	first := attempt
-	if twin {
-		number = 2
-		first = func(n int, due history.Instant) history.Outcome {
-			second.Go(func() { attempt(2, due) })
-			return attempt(n, due)
+	if twin && s.enter(true) {
+		k.sent++
+		second.Go(func() {
+			defer s.leave(true)
+			s.send(k.req, slot, 2, due)
+		})
+	}
+	k.sent++
+	told := k.first(due) || k.retry()
+	if told && s.load.until(s.load.rec.Now().Add(again)) {
+		k.again(s.load.rec.Now())
+	}
+}
+
+// repeated is one key of the repeat stream.
+type repeated struct {
+	*stream
+	slot   int
+	req    request
+	sent   int // attempts so far; the next one has this number plus one
+	random *rand.Rand
+}
+
+// first makes the slot's own attempt, the one that the schedule knows. False: the customer was not told that it is done.
+func (k *repeated) first(due history.Instant) bool {
+	if !k.enter(false) {
+		k.shedOne(history.Operation{Slot: k.slot, Attempt: 1, Key: k.req.key, Yen: k.req.yen, Intended: due})
+		return false
+	}
+	defer k.leave(false)
+	return k.send(k.req, k.slot, 1, due) == history.OK
+}
+
+// again sends the key once more and then until the customer is told.
+func (k *repeated) again(due history.Instant) {
+	if k.enter(true) {
+		k.sent++
+		outcome := k.send(k.req, k.slot, k.sent, due)
+		k.leave(true)
+		if outcome == history.OK {
+			return
 		}
 	}
-	outcome := first(1, due)
-	for range 2 { // until it is told, and after a while until it is told again
-		for wait := firstBackoff; outcome != history.OK; wait = min(2*wait, lastBackoff) {
-			due = s.load.rec.Now().Add(wait/2 + time.Duration(random.Int64N(int64(wait))))
-			if !s.load.until(due) {
-				return
-			}
-			number++
-			outcome = attempt(number, due)
+	k.retry()
+}
+
+// retry sends the key with growing pauses until the customer is told. False: the load ended before.
+func (k *repeated) retry() bool {
+	for pause := firstBackoff; ; pause = min(2*pause, lastBackoff) {
+		due := k.load.rec.Now().Add(pause/2 + time.Duration(k.random.Int64N(int64(pause))))
+		if !k.load.until(due) {
+			return false
 		}
-		if again == 0 {
-			return
+		if !k.enter(true) {
+			continue
 		}
-		due = s.load.rec.Now().Add(again)
-		again = 0
-		if !s.load.until(due) {
-			return
+		k.sent++
+		outcome := k.send(k.req, k.slot, k.sent, due)
+		k.leave(true)
+		if outcome == history.OK {
+			return true
 		}
-		number++
-		outcome = attempt(number, due)
 	}
 }
