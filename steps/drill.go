@@ -108,7 +108,7 @@ func (d *Drill) plantBypass() error {
 // worldUp starts the world process and attaches to what it made, as any other process would.
 func (d *Drill) worldUp(ctx context.Context, file string) error {
 	d.phase(history.PhaseWorldUp)
-	path, err := topologyFile(file, d.folder)
+	path, err := keepTopology(file, d.folder)
 	if err != nil {
 		return err
 	}

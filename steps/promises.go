@@ -2,69 +2,152 @@ package steps
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/kirikae/kirikae/drill/history"
+	"github.com/kirikae/kirikae/drill/procedure"
+	"github.com/kirikae/kirikae/drill/runbook"
 	"github.com/kirikae/kirikae/fixtures"
+	"github.com/kirikae/kirikae/topology"
 )
 
-func promiseBaseline(m *history.Meta, args []string) error {
-	d, err := duration(args[0])
-	m.Objectives.Recovery.Baseline = history.Duration(d)
+// promised is what the sentences of a scenario state before anything starts: promises for the judges, and names that must exist.
+type promised struct {
+	meta     *history.Meta
+	topology *topology.Topology // nil before the sentence that names it
+}
+
+func promiseTopology(p *promised, args []string) error {
+	name, content, err := readTopology(args[0])
+	if err != nil {
+		return err
+	}
+	t, err := topology.Parse(name, content)
+	if err != nil {
+		return err
+	}
+	p.topology = &t
+	return nil
+}
+
+// promiseRegions holds every region that a sentence names against the platform.
+func promiseRegions(p *promised, args []string) error {
+	if p.topology == nil {
+		return errors.New(`the sentence 'the platform of "…" is up' comes first`)
+	}
+	var known []string
+	for _, r := range p.topology.Regions {
+		known = append(known, string(r.Name))
+	}
+	for _, name := range args {
+		if !slices.Contains(known, name) {
+			return topology.Unknown("region", name, known)
+		}
+	}
+	return nil
+}
+
+func promiseFirstRegion(p *promised, args []string) error { return promiseRegions(p, args[:1]) }
+
+// promiseProcedure binds a procedure to the platform, as the operator will.
+func promiseProcedure(p *promised, args []string) error {
+	if p.topology == nil {
+		return errors.New(`the sentence 'the platform of "…" is up' comes first`)
+	}
+	rb, err := BindProcedure(args[0], nil, *p.topology, nil)
+	if err != nil {
+		return err
+	}
+	if len(args) < 3 {
+		return nil
+	}
+	var paths []string
+	for _, s := range rb.Steps {
+		paths = append(paths, s.Path)
+	}
+	if !slices.Contains(paths, args[1]) {
+		return topology.Unknown("step of "+args[0], args[1], paths)
+	}
+	_, err = runbook.ParseCrash(args[1] + ":" + args[2])
 	return err
 }
 
-func promiseLag(m *history.Meta, args []string) error {
+// BindProcedure finds a procedure, binds it to a platform and to what it acts on. Inputs that are not given are the platform's:
+// lost is its active region, survivor its standby. Without an estate the runbook can be printed, not run.
+func BindProcedure(name string, given map[string]any, t topology.Topology, estate procedure.Estate) (runbook.Runbook, error) {
+	inputs := map[string]any{"lost": string(t.Active()), "survivor": string(t.Standby())}
+	maps.Copy(inputs, given)
+	fsys, file, err := procedure.Find(name)
+	if err != nil {
+		return runbook.Runbook{}, &UsageError{err.Error()}
+	}
+	rb, err := procedure.Load(fsys, file, inputs, procedure.Standard(t, estate))
+	if err != nil {
+		return runbook.Runbook{}, &UsageError{err.Error()}
+	}
+	return rb, nil
+}
+
+func promiseBaseline(p *promised, args []string) error {
+	d, err := duration(args[0])
+	p.meta.Objectives.Recovery.Baseline = history.Duration(d)
+	return err
+}
+
+func promiseLag(p *promised, args []string) error {
 	d, err := duration(args[2])
-	m.Objectives.LagMin = history.Duration(d)
-	return err
+	p.meta.Objectives.LagMin = history.Duration(d)
+	return errors.Join(err, promiseRegions(p, args[:2]))
 }
 
-func promiseRecovery(m *history.Meta, args []string) error {
+func promiseRecovery(p *promised, args []string) error {
 	d, err := duration(args[0])
-	m.Objectives.Recovery.Target = history.Duration(d)
+	p.meta.Objectives.Recovery.Target = history.Duration(d)
 	return err
 }
 
-func promiseLoss(m *history.Meta, args []string) error {
+func promiseLoss(p *promised, args []string) error {
 	n, err := strconv.Atoi(args[0])
 	if err != nil {
 		return fmt.Errorf("%q is not a number of payments", args[0])
 	}
 	d, err := duration(args[1])
-	m.Objectives.Loss.MaxCount, m.Objectives.Loss.MaxAge = n, history.Duration(d)
+	p.meta.Objectives.Loss.MaxCount, p.meta.Objectives.Loss.MaxAge = n, history.Duration(d)
 	return err
 }
 
-func promiseOneWriter(m *history.Meta, args []string) error {
+func promiseOneWriter(p *promised, args []string) error {
 	d, err := duration(args[0])
-	m.Objectives.DualMax = history.Duration(d)
+	p.meta.Objectives.DualMax = history.Duration(d)
 	return err
 }
 
-func promiseVerdict(m *history.Meta, args []string) error {
-	if m.Expectation != nil {
+func promiseVerdict(p *promised, args []string) error {
+	if p.meta.Expectation != nil {
 		return fmt.Errorf("a scenario states one verdict, this one states two")
 	}
-	m.Expectation = &history.Expectation{Verdict: args[0]}
+	p.meta.Expectation = &history.Expectation{Verdict: args[0]}
 	if len(args) > 1 {
-		m.Expectation.Check = args[1]
+		p.meta.Expectation.Check = args[1]
 	}
 	return nil
 }
 
 // promiseFacts reads fixtures/facts/NAME.json: the state that a drill must leave, as one canonical document.
-func promiseFacts(m *history.Meta, args []string) error {
+func promiseFacts(p *promised, args []string) error {
 	b, err := fixtures.FS.ReadFile("facts/" + args[0] + ".json")
 	if err != nil {
 		known, _ := fs.Glob(fixtures.FS, "facts/*.json")
 		return fmt.Errorf("no end facts %q; there are %s", args[0], strings.Join(known, ", "))
 	}
-	return json.Unmarshal(b, &m.Facts)
+	return json.Unmarshal(b, &p.meta.Facts)
 }
 
 // defaults are the objectives of a scenario that does not state its own.

@@ -70,7 +70,7 @@ func Up(ctx context.Context, kirikae, out, file string, spec WorldSpec, p *Progr
 	if err != nil {
 		return "", err
 	}
-	if spec.Topology, err = topologyFile(file, folder); err != nil {
+	if spec.Topology, err = keepTopology(file, folder); err != nil {
 		return "", errors.Join(err, os.RemoveAll(folder))
 	}
 	spec.Folder, spec.Runtime = folder, rt.Name()
@@ -92,28 +92,42 @@ func pointLatest(out, folder string) error {
 	return nil
 }
 
-// TopologyFile finds a topology: a file on disk, or else one of the program's own by name, which is then copied to a
-// temporary file so that everything reads topologies alike.
-func TopologyFile(name string) (string, error) {
-	folder, err := os.MkdirTemp("", "kirikae-topology-")
+// LoadTopology reads a topology: a file on disk, or else one of the program's own by name.
+func LoadTopology(name string) (topology.Topology, error) {
+	path, b, err := readTopology(name)
 	if err != nil {
-		return "", fmt.Errorf("find topology %s: %w", name, err)
+		return topology.Topology{}, err
 	}
-	return topologyFile(name, folder)
+	t, err := topology.Parse(path, b)
+	if err != nil {
+		return topology.Topology{}, &UsageError{err.Error()}
+	}
+	return t, nil
 }
 
-// topologyFile is TopologyFile with a folder for the copy. The run folder keeps it as evidence of what was drilled.
-func topologyFile(name, folder string) (string, error) {
-	b, err := os.ReadFile(name)
+func readTopology(name string) (path string, content []byte, err error) {
+	content, err = os.ReadFile(name)
+	if err == nil {
+		return name, content, nil
+	}
 	if errors.Is(err, fs.ErrNotExist) {
-		b, err = fixtures.FS.ReadFile("topologies/" + name)
+		content, err = fixtures.FS.ReadFile("topologies/" + name)
 	}
 	if err != nil {
 		known, _ := fs.Glob(fixtures.FS, "topologies/*.yaml")
 		for i := range known {
 			known[i] = filepath.Base(known[i])
 		}
-		return "", &UsageError{topology.Unknown("topology file", name, known).Error()}
+		return "", nil, &UsageError{topology.Unknown("topology file", name, known).Error()}
+	}
+	return "topologies/" + name, content, nil
+}
+
+// keepTopology copies a topology into the run folder: evidence of what was drilled, and what the world process reads.
+func keepTopology(name, folder string) (string, error) {
+	_, b, err := readTopology(name)
+	if err != nil {
+		return "", err
 	}
 	path := filepath.Join(folder, filepath.Base(name))
 	if err := os.WriteFile(path, b, 0o644); err != nil {

@@ -15,6 +15,7 @@ import (
 	messages "github.com/cucumber/messages/go/v34"
 	tagexpressions "github.com/cucumber/tag-expressions/go/v6"
 
+	"github.com/kirikae/kirikae/drill/history"
 	"github.com/kirikae/kirikae/features"
 )
 
@@ -230,7 +231,7 @@ func startLines(s []Scenario) string {
 	return strings.Join(out, ", ")
 }
 
-// lint checks that each sentence of a scenario is known, and that the scenario has the sentences a drill cannot do without.
+// lint checks that each sentence of a scenario is known, and that what it names exists: regions, topologies, procedures, steps.
 func lint(s Scenario) error {
 	lines := strings.Split(string(s.content), "\n")
 	for _, text := range s.Steps {
@@ -239,7 +240,7 @@ func lint(s Scenario) error {
 			return usagef("%s:%d:%d: no sentence %q%s\nAll sentences: kirikae run --sentences", s.Feature, line, column, text, suggest(text, examples()))
 		}
 	}
-	return nil
+	return promises(s, &history.Meta{})
 }
 
 // locate finds a sentence in the feature's lines, from the scenario on, or else in the background before it.

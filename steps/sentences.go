@@ -18,7 +18,7 @@ type sentence struct {
 	example string
 	pattern *regexp.Regexp
 	do      any // method of the drill
-	promise func(m *history.Meta, args []string) error
+	promise func(p *promised, args []string) error
 }
 
 // experiment is what a drill can say, in the order in which it says it: world up, load, steady state, fault, decision,
@@ -27,22 +27,22 @@ func experiment(d *Drill) []sentence {
 	return []sentence{
 		{"Given", `the app has the defect "ack-before-commit"`, re(`the app has the defect "([^"]+)"`), d.plantDefect, nil},
 		{"Given", `traffic between the sites goes around the proxies`, re(`traffic between the sites goes around the proxies`), d.plantBypass, nil},
-		{"Given", `the platform of "two-region.yaml" is up`, re(`the platform of "([^"]+)" is up`), d.worldUp, nil},
+		{"Given", `the platform of "two-region.yaml" is up`, re(`the platform of "([^"]+)" is up`), d.worldUp, promiseTopology},
 		{"Given", `customers make 50 payments a second, 10 % of them ignore the DNS TTL`, re(`customers make (\d+) payments? a second, (\d+) % of them ignore the DNS TTL`), d.payments, nil},
 		{"Given", `100 write probes a second measure the outage`, re(`(\d+) write probes? a second measure the outage`), d.probes, nil},
 		{"Given", `5 payment keys a second are repeated on purpose`, re(`(\d+) payment keys? a second (?:is|are) repeated on purpose`), d.repeats, nil},
 		{"Given", `the steady state has held for 10 s`, re(`the steady state has held for (DURATION)`), d.steadyState, promiseBaseline},
 		{"Given", `the DNS record "campaign" is added, younger than the procedure`, re(`the DNS record "([^"]+)" is added, younger than the procedure`), d.addRecord, nil},
 		{"Given", `replication from tokyo to osaka lags by at least 300 ms`, re(`replication from (\w+) to (\w+) lags by at least (DURATION)`), d.replicationLag, promiseLag},
-		{"Given", `osaka applies what it receives 2 s late`, re(`(\w+) applies what it receives (DURATION) late`), d.applyLate, nil},
+		{"Given", `osaka applies what it receives 2 s late`, re(`(\w+) applies what it receives (DURATION) late`), d.applyLate, promiseFirstRegion},
 		{"Given", `a person on duty changes the DNS records 1 s after being asked`, re(`a person on duty changes the DNS records (DURATION) after being asked`), d.personOnDuty, nil},
 
-		{"When", `tokyo is lost`, re(`(\w+) is lost`), d.regionLost, nil},
-		{"When", `tokyo is isolated from osaka but stays alive`, re(`(\w+) is isolated from (\w+) but stays alive`), d.regionIsolated, nil},
+		{"When", `tokyo is lost`, re(`(\w+) is lost`), d.regionLost, promiseRegions},
+		{"When", `tokyo is isolated from osaka but stays alive`, re(`(\w+) is isolated from (\w+) but stays alive`), d.regionIsolated, promiseRegions},
 		{"When", `the person in charge decides after 3 s`, re(`the person in charge decides after (DURATION)`), d.decide, nil},
-		{"When", `the operator runs "switchover"`, re(`the operator runs "([^"]+)"`), d.operate, nil},
-		{"When", `the operator runs "switchover" again`, re(`the operator runs "([^"]+)" again`), d.operate, nil},
-		{"When", `the operator runs "switchover" and is killed at step 2 "after-act"`, re(`the operator runs "([^"]+)" and is killed at step ([\d.]+) "([a-z-]+)"`), d.operateAndDie, nil},
+		{"When", `the operator runs "switchover"`, re(`the operator runs "([^"]+)"`), d.operate, promiseProcedure},
+		{"When", `the operator runs "switchover" again`, re(`the operator runs "([^"]+)" again`), d.operate, promiseProcedure},
+		{"When", `the operator runs "switchover" and is killed at step 2 "after-act"`, re(`the operator runs "([^"]+)" and is killed at step ([\d.]+) "([a-z-]+)"`), d.operateAndDie, promiseProcedure},
 		{"When", `the load goes on for 20 s`, re(`the load goes on for (DURATION)`), d.loadGoesOn, nil},
 		{"When", `the drill ends`, re(`the drill ends`), d.end, nil},
 
@@ -103,15 +103,16 @@ func examples() []string {
 	return out
 }
 
-// promises reads every promise of a scenario into meta, before anything starts.
+// promises reads every promise of a scenario into meta, and holds every name in it against what exists, before anything starts.
 func promises(s Scenario, meta *history.Meta) error {
 	lines := strings.Split(string(s.content), "\n")
+	p := &promised{meta: meta}
 	for _, text := range s.Steps {
 		m := match(text)
 		if m == nil || m.promise == nil {
 			continue
 		}
-		if err := m.promise(meta, m.pattern.FindStringSubmatch(text)[1:]); err != nil {
+		if err := m.promise(p, m.pattern.FindStringSubmatch(text)[1:]); err != nil {
 			line, column := locate(lines, s.Line, text)
 			return usagef("%s:%d:%d: %v", s.Feature, line, column, err)
 		}

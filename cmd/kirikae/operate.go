@@ -92,13 +92,9 @@ func planCommand() *cobra.Command {
 		Example: "  kirikae plan switchover",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			path, err := steps.TopologyFile(file)
+			t, err := steps.LoadTopology(file)
 			if err != nil {
 				return err
-			}
-			t, err := topology.Load(path)
-			if err != nil {
-				return &steps.UsageError{Text: err.Error()}
 			}
 			rb, err := load(args[0], inputs, t, nil)
 			if err != nil {
@@ -117,9 +113,9 @@ func inputFlag(c *cobra.Command, inputs *[]string) {
 	c.Flags().StringArrayVar(inputs, "input", nil, "NAME=VALUE of the procedure (default: lost and survivor are the topology's active and standby)")
 }
 
-// load binds a procedure to a platform. Without an estate it can be printed, not run.
+// load binds a procedure to a platform, with the inputs given on the command line.
 func load(name string, given []string, t topology.Topology, estate procedure.Estate) (runbook.Runbook, error) {
-	inputs := map[string]any{"lost": string(t.Active()), "survivor": string(t.Standby())}
+	inputs := map[string]any{}
 	for _, g := range given {
 		k, v, ok := strings.Cut(g, "=")
 		if !ok {
@@ -127,15 +123,7 @@ func load(name string, given []string, t topology.Topology, estate procedure.Est
 		}
 		inputs[k] = v
 	}
-	fsys, file, err := procedure.Find(name)
-	if err != nil {
-		return runbook.Runbook{}, &steps.UsageError{Text: err.Error()}
-	}
-	rb, err := procedure.Load(fsys, file, inputs, procedure.Standard(t, estate))
-	if err != nil {
-		return runbook.Runbook{}, &steps.UsageError{Text: err.Error()}
-	}
-	return rb, nil
+	return steps.BindProcedure(name, inputs, t, estate)
 }
 
 // crashPoint reads where this operator is to kill itself: how drills test that a procedure survives its operator.

@@ -14,7 +14,7 @@ import (
 
 func runCommand() *cobra.Command {
 	o := steps.Options{}
-	sentences := false
+	sentences, list := false, false
 	c := &cobra.Command{
 		Use:   "run [FEATURE[:LINE] …]",
 		Short: "Run drills and judge them",
@@ -27,6 +27,13 @@ Without arguments all embedded features run. A feature is a file or folder, or t
 			if sentences {
 				fmt.Fprintln(c.OutOrStdout(), strings.Join(steps.Sentences(), "\n"))
 				return nil
+			}
+			if list {
+				selected, err := steps.Select(args, o.Tags)
+				for _, s := range selected {
+					fmt.Fprintln(c.OutOrStdout(), s.Place())
+				}
+				return err
 			}
 			kirikae, paymentd, err := self()
 			if err != nil {
@@ -53,6 +60,7 @@ Without arguments all embedded features run. A feature is a file or folder, or t
 	f.StringVar(&o.Tags, "tags", "", `tag expression, like "@region_loss and not @slow"`)
 	f.Uint64Var(&o.Seed, "seed", 0, "seed of everything random (default: a new one, printed)")
 	f.StringVar(&o.Out, "out", steps.DefaultOut, "folder of run folders")
+	f.BoolVar(&list, "list", false, "list the scenarios that would run, and exit")
 	f.BoolVar(&sentences, "sentences", false, "list the sentences that features can use, and exit")
 	return c
 }
