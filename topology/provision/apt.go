@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -102,11 +101,11 @@ func (a *apt) update(ctx context.Context, what string) error {
 
 // candidate is the version of a package that would be fetched, or "".
 func (a *apt) candidate(ctx context.Context, pkg string) string {
-	out, err := exec.CommandContext(ctx, "apt-cache", "-c", a.config, "show", "--no-all-versions", pkg).Output()
+	out, err := output(ctx, "apt-cache", "-c", a.config, "show", "--no-all-versions", pkg)
 	if err != nil {
 		return ""
 	}
-	for line := range strings.Lines(string(out)) {
+	for line := range strings.Lines(out) {
 		if v, ok := strings.CutPrefix(line, "Version: "); ok {
 			return strings.TrimSpace(v)
 		}
@@ -123,13 +122,13 @@ type deb struct {
 // plan is what a package needs in all, from nothing.
 func (a *apt) plan(ctx context.Context, pkg string) ([]deb, error) {
 	none := filepath.Join(a.folder, "empty")
-	out, err := exec.CommandContext(ctx, "apt-get", "-qq", "-y", "-c", a.config, "-o", "Dir::Cache::archives="+none,
-		"--print-uris", "--no-install-recommends", "install", pkg).Output()
+	out, err := output(ctx, "apt-get", "-qq", "-y", "-c", a.config, "-o", "Dir::Cache::archives="+none,
+		"--print-uris", "--no-install-recommends", "install", pkg)
 	if err != nil {
-		return nil, missingUnlessStopped(ctx, fmt.Errorf("resolve %s: %w", pkg, errorOf(err)))
+		return nil, missingUnlessStopped(ctx, fmt.Errorf("resolve %s: %w", pkg, err))
 	}
 	var debs []deb
-	for _, m := range printedURI.FindAllStringSubmatch(string(out), -1) {
+	for _, m := range printedURI.FindAllStringSubmatch(out, -1) {
 		size, _ := strconv.ParseInt(m[2], 10, 64)
 		debs = append(debs, deb{m[1], size})
 	}
@@ -169,15 +168,6 @@ func (a *apt) download(ctx context.Context, what, pkg string) ([]string, error) 
 	return files, nil
 }
 
-// errorOf adds what a program wrote to its exit error.
-func errorOf(err error) error {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && len(exit.Stderr) > 0 {
-		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(exit.Stderr)))
-	}
-	return err
-}
-
 // missingUnlessStopped makes an error the environment's, except when the caller gave up.
 func missingUnlessStopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
@@ -188,21 +178,21 @@ func missingUnlessStopped(ctx context.Context, err error) error {
 
 // architecture is the machine's own, in Debian's words: amd64, arm64.
 func architecture(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "dpkg", "--print-architecture").Output()
+	out, err := output(ctx, "dpkg", "--print-architecture")
 	if err != nil {
 		return "", missing("ask dpkg for the architecture", err)
 	}
-	return strings.TrimSpace(string(out)), nil
+	return strings.TrimSpace(out), nil
 }
 
 // machineSources are apt's sources of this machine, from wherever its configuration keeps them.
 func machineSources(ctx context.Context) ([]source, error) {
-	out, err := exec.CommandContext(ctx, "apt-config", "shell", "FILE", "Dir::Etc::sourcelist/f", "FOLDER", "Dir::Etc::sourceparts/d").Output()
+	out, err := output(ctx, "apt-config", "shell", "FILE", "Dir::Etc::sourcelist/f", "FOLDER", "Dir::Etc::sourceparts/d")
 	if err != nil {
 		return nil, missing("ask apt-config for the sources", err)
 	}
 	file, folder := "/etc/apt/sources.list", "/etc/apt/sources.list.d"
-	for _, m := range shellLine.FindAllStringSubmatch(string(out), -1) {
+	for _, m := range shellLine.FindAllStringSubmatch(out, -1) {
 		if m[1] == "FILE" {
 			file = m[2]
 		} else {

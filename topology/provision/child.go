@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -25,6 +26,23 @@ type child struct {
 // start starts a program with its output kept (the last lines). When ctx ends it gets SIGTERM, with everything it started,
 // and SIGKILL a little later.
 func start(ctx context.Context, dir string, env []string, argv ...string) (*child, error) {
+	c := newChild(ctx, dir, env, argv...)
+	return c, c.start(ctx)
+}
+
+// output runs a short program and returns what it wrote to its standard output; the error quotes the rest.
+func output(ctx context.Context, argv ...string) (string, error) {
+	c := newChild(ctx, "", nil, argv...)
+	var out strings.Builder
+	c.cmd.Stdout = &out
+	if err := c.start(ctx); err != nil {
+		return "", err
+	}
+	err := c.wait(filepath.Base(argv[0]))
+	return out.String(), err
+}
+
+func newChild(ctx context.Context, dir string, env []string, argv ...string) *child {
 	c := &child{out: &tail{}, done: make(chan struct{})}
 	c.cmd = exec.CommandContext(ctx, argv[0], argv[1:]...)
 	c.cmd.Dir = dir
@@ -33,6 +51,10 @@ func start(ctx context.Context, dir string, env []string, argv ...string) (*chil
 	c.cmd.SysProcAttr = ownGroup()
 	c.cmd.Cancel = func() error { return signalGroup(c.cmd.Process, syscall.SIGTERM) }
 	c.cmd.WaitDelay = 5 * time.Second
+	return c
+}
+
+func (c *child) start(ctx context.Context) error {
 	started := make(chan error, 1)
 	go func() {
 		// The kernel kills the child when the *thread* that started it ends, so this thread must live as long as the child.
@@ -51,11 +73,11 @@ func start(ctx context.Context, dir string, env []string, argv ...string) (*chil
 	}()
 	if err := <-started; err != nil {
 		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
-			return nil, missing("start "+argv[0], err)
+			return missing("start "+c.cmd.Args[0], err)
 		}
-		return nil, fmt.Errorf("start %s: %w", argv[0], err)
+		return fmt.Errorf("start %s: %w", c.cmd.Args[0], err)
 	}
-	return c, nil
+	return nil
 }
 
 // wait waits for its end. The error carries its last lines.

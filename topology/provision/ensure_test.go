@@ -63,16 +63,16 @@ func TestEnsureFromNothing(t *testing.T) {
 // A damaged or lost part is made again, with what depends on it, and nothing else. Packages that were kept are not fetched again.
 func TestEnsureRepairs(t *testing.T) {
 	for name, c := range map[string]struct {
-		damage   func(i Install) error
-		apt, mvn int
+		damage          func(i Install) error
+		apt, mvn, dumps int
 	}{
-		"server truncated":   {func(i Install) error { return os.Truncate(filepath.Join(i.MySQL.Root, "usr/sbin/mysqld"), 3) }, 0, 0},
-		"server removed":     {func(i Install) error { return os.RemoveAll(i.MySQL.Root) }, 0, 0},
-		"template removed":   {func(i Install) error { return os.RemoveAll(i.MySQL.Template) }, 0, 0},
-		"a jar removed":      {func(i Install) error { return os.Remove(i.Cassandra.Jamm) }, 0, 1},
-		"archive removed":    {func(i Install) error { return os.Remove(i.Cassandra.Archive) }, 0, 0},
-		"a jar touched":      {func(i Install) error { return os.Chtimes(i.Cassandra.Jamm, time.Time{}, time.Unix(1, 0)) }, 0, 0},
-		"packages not whole": {func(i Install) error { return damagePackages(i) }, 1, 0},
+		"server truncated":   {func(i Install) error { return os.Truncate(filepath.Join(i.MySQL.Root, "usr/sbin/mysqld"), 3) }, 0, 0, 0},
+		"server removed":     {func(i Install) error { return os.RemoveAll(i.MySQL.Root) }, 0, 0, 0},
+		"template removed":   {func(i Install) error { return os.RemoveAll(i.MySQL.Template) }, 0, 0, 0},
+		"a jar removed":      {func(i Install) error { return os.Remove(i.Cassandra.Jamm) }, 0, 1, 1},
+		"archive removed":    {func(i Install) error { return os.Remove(i.Cassandra.Archive) }, 0, 0, 1},
+		"a jar touched":      {func(i Install) error { return os.Chtimes(i.Cassandra.Jamm, time.Time{}, time.Unix(1, 0)) }, 0, 0, 1},
+		"packages not whole": {func(i Install) error { return damagePackages(i) }, 1, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -83,8 +83,8 @@ func TestEnsureRepairs(t *testing.T) {
 			}
 			b.mustEnsure()
 			calls := b.calls()
-			if apt, mvn := count(calls, "update"), count(calls, "mvn"); apt != c.apt || mvn != c.mvn {
-				t.Errorf("repair fetched %d times by apt and %d by Maven, want %d and %d", apt, mvn, c.apt, c.mvn)
+			if apt, mvn, dumps := count(calls, "update"), count(calls, "mvn"), count(calls, "dump"); apt != c.apt || mvn != c.mvn || dumps != c.dumps {
+				t.Errorf("repair fetched %d times by apt, %d by Maven and dumped %d archives, want %d, %d and %d", apt, mvn, dumps, c.apt, c.mvn, c.dumps)
 			}
 			if found, err := Find(b.cache); err != nil || found.Cassandra.Archive == "" {
 				t.Errorf("after the repair: %+v, %v", found, err)
@@ -187,6 +187,9 @@ func TestLocked(t *testing.T) {
 		}
 		_, err := b.ensure(true)
 		refuse(t, err, "jamm-0.4.0.jar has sha256")
+		if _, err := os.Stat(filepath.Dir(i.Cassandra.Jamm)); err == nil {
+			t.Error("what was refused was installed")
+		}
 	})
 	t.Run("another Java", func(t *testing.T) {
 		b := newBench(t)

@@ -53,6 +53,7 @@ mkdir -p "$to"; cp $B/shelf/*.jar "$to/"
 	write(t, filepath.Join(home, "release"), "JAVA_VERSION=\"17.0.1\"\nJAVA_RUNTIME_VERSION=\"17.0.1+1\"\n")
 	write(t, filepath.Join(home, "bin/java"), `#!/bin/sh
 for a; do case $a in -XX:ArchiveClassesAtExit=*) to=${a#-XX:ArchiveClassesAtExit=} ;; esac; done
+echo dump >> "`+filepath.Join(b.dir, "calls")+`"
 trap 'echo classes > "$to"; exit 143' TERM
 echo awake
 while :; do sleep 0.05; done

@@ -28,16 +28,20 @@ func javaVersion(ctx context.Context, java string) (version, build string, err e
 	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, java, "-version").CombinedOutput()
-	if err != nil {
-		return "", "", fmt.Errorf("ask %s for its version: %w: %s", java, err, strings.TrimSpace(string(out)))
+	c, err := start(ctx, "", nil, java, "-version")
+	if err == nil {
+		err = c.wait("java -version")
 	}
-	m := javaWord.FindStringSubmatch(string(out))
+	if err != nil {
+		return "", "", fmt.Errorf("ask %s for its version: %w", java, err)
+	}
+	out := c.out.String() // Java writes its version to standard error
+	m := javaWord.FindStringSubmatch(out)
 	if m == nil {
-		return "", "", fmt.Errorf("ask %s for its version: it says %q", java, strings.TrimSpace(string(out)))
+		return "", "", fmt.Errorf("ask %s for its version: it says %q", java, strings.TrimSpace(out))
 	}
 	build = m[1]
-	if b := javaBuild.FindStringSubmatch(string(out)); b != nil {
+	if b := javaBuild.FindStringSubmatch(out); b != nil {
 		build = b[1]
 	}
 	return m[1], build, nil

@@ -82,15 +82,15 @@ func unpackedMySQL(root, version string) (MySQL, error) {
 func mysqlVersion(ctx context.Context, argv []string) (version string, ok bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, argv[0], append(argv[1:len(argv):len(argv)], "--no-defaults", "--version")...).CombinedOutput()
+	out, err := output(ctx, append(argv[:len(argv):len(argv)], "--no-defaults", "--version")...)
 	if err != nil {
-		return "", false, fmt.Errorf("ask %s for its version: %w: %s", argv[len(argv)-1], err, strings.TrimSpace(string(out)))
+		return "", false, fmt.Errorf("ask %s for its version: %w", argv[len(argv)-1], err)
 	}
-	m := versionWord.FindStringSubmatch(string(out))
+	m := versionWord.FindStringSubmatch(out)
 	if m == nil {
-		return "", false, fmt.Errorf("ask %s for its version: it says %q", argv[len(argv)-1], strings.TrimSpace(string(out)))
+		return "", false, fmt.Errorf("ask %s for its version: it says %q", argv[len(argv)-1], strings.TrimSpace(out))
 	}
-	return m[1], strings.HasPrefix(m[1], MySQLSeries+".") && !strings.Contains(string(out), "MariaDB"), nil
+	return m[1], strings.HasPrefix(m[1], MySQLSeries+".") && !strings.Contains(out, "MariaDB"), nil
 }
 
 var versionWord = regexp.MustCompile(`Ver (\d+\.\d+\.\d+)`)
@@ -218,8 +218,8 @@ func (s *session) template(ctx context.Context) error {
 	}
 	// Its files are mostly zeroes; with holes instead, a copy for a node costs a third.
 	sparse := data + "-sparse"
-	if out, err := exec.CommandContext(ctx, "cp", "-a", "--sparse=always", data, sparse).CombinedOutput(); err != nil {
-		return fmt.Errorf("prepare mysql template: %w: %s", err, strings.TrimSpace(string(out)))
+	if _, err := output(ctx, "cp", "-a", "--sparse=always", data, sparse); err != nil {
+		return fmt.Errorf("prepare mysql template: %w", err)
 	}
 	p := part{Version: m.Version, Origin: prepared, Path: filepath.Join("mysql", m.Version, "template"), Key: templateKey(server)}
 	return s.install(partTemplate, p, sparse, nil)

@@ -299,6 +299,29 @@ func TestChild(t *testing.T) {
 	}
 }
 
+// Given up, a program gets the chance to end in order, and what it started ends too.
+func TestChildCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	file := filepath.Join(t.TempDir(), "orderly")
+	c, err := start(ctx, "", nil, "sh", "-c", "trap 'echo yes > "+file+"; exit 0' TERM; sleep 60 & echo $!; wait")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ready(ctx, c, "\n", 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	<-c.done
+	if _, err := os.Stat(file); err != nil {
+		t.Error("it was not asked to end")
+	}
+	pid := strings.TrimSpace(c.out.String())
+	until(t, "its own child has ended", func() bool {
+		stat, err := os.ReadFile(filepath.Join("/proc", pid, "stat"))
+		return err != nil || strings.Contains(string(stat), ") Z ")
+	})
+}
+
 func TestTail(t *testing.T) {
 	var o tail
 	for range 5000 {
