@@ -85,11 +85,13 @@ func newChild(w *owned, n nodeSpec) *child {
 	return &child{spec: n, world: w, turn: make(chan struct{}, 1)}
 }
 
-// take waits for this node's turn.
+// take waits for this node's turn. Once the world goes down nobody gets one any more.
 func (c *child) take(ctx context.Context) (release func(), err error) {
 	select {
 	case c.turn <- struct{}{}:
 		return func() { <-c.turn }, nil
+	case <-c.world.life.Done():
+		return nil, fmt.Errorf("operate on %s: %w", c.spec.Name, errDown)
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait for another operation on %s: %w", c.spec.Name, context.Cause(ctx))
 	}

@@ -22,6 +22,4 @@ func host() topologytest.Host {
 	}
 }
 
-func TestMain(m *testing.M) { topologytest.Main(m, host()) }
-
 func TestContract(t *testing.T) { topologytest.Run(t, host()) }

@@ -45,7 +45,9 @@ type owned struct {
 	downOnce sync.Once
 	downErr  error
 	gone     chan struct{} // closed when everything is down
-	served   chan error    // how the control server ended
+	hangOnce sync.Once
+	hangErr  error
+	served   chan error // how the control server ended
 }
 
 var errDown = errors.New("the world goes down")
@@ -77,11 +79,12 @@ func (w *owned) down() error {
 			wg.Go(func() {
 				_, err := c.signal(syscall.SIGKILL, true) // at once; then again in our turn, for one that was just being started
 				collect(err)
-				if _, err := c.take(ctx); err != nil { // kept: nothing starts any more
-					collect(err)
-					return
+				select {
+				case c.turn <- struct{}{}: // kept: nothing starts any more
+					collect(c.kill(ctx))
+				case <-ctx.Done():
+					collect(fmt.Errorf("wait for the operation on %s to give up: %w", c.spec.Name, ctx.Err()))
 				}
-				collect(c.kill(ctx))
 			})
 		}
 		wg.Wait()

@@ -35,24 +35,20 @@ func Serve(ctx context.Context, w topology.World, owner io.Reader) error {
 	return errors.Join(x.owned.down(), x.owned.hangUp(), x.Close())
 }
 
-// hangUp ends the control server once its last answers are out.
+// hangUp ends the control server once its last answers are out. Harmless when repeated.
 func (w *owned) hangUp() error {
-	if w.control == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	err := w.control.Shutdown(ctx)
-	if err != nil {
-		err = errors.Join(err, w.control.Close())
-	}
-	select {
-	case e := <-w.served:
-		if !errors.Is(e, http.ErrServerClosed) {
-			err = errors.Join(err, e)
+	w.hangOnce.Do(func() {
+		if w.control == nil {
+			return
 		}
-	case <-ctx.Done():
-		err = errors.Join(err, fmt.Errorf("end the control server: %w", ctx.Err()))
-	}
-	return err
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		if err := w.control.Shutdown(ctx); err != nil {
+			w.hangErr = errors.Join(err, w.control.Close())
+		}
+		if e := <-w.served; !errors.Is(e, http.ErrServerClosed) {
+			w.hangErr = errors.Join(w.hangErr, e)
+		}
+	})
+	return w.hangErr
 }
