@@ -84,7 +84,7 @@ func TestMistakes(t *testing.T) {
 	}{
 		{"empty", good, "", "p/small.yaml:1:1: the file is empty, expected a procedure"},
 		{"no procedure", good, "[1, 2]\n", "p/small.yaml:1:1: a procedure is a list, expected a mapping"},
-		{"broken YAML", "inputs: {region: $survivor, drain: true}", "inputs: {region: $survivor", "p/small.yaml:11:"},
+		{"broken YAML", "inputs: {region: $survivor, drain: true}", "inputs: {region: $survivor", "p/small.yaml:12:5: ',' or '}' must be specified"},
 		{"two documents", "name: small", "name: x\n---\nname: small", "a second document, expected one procedure in a file"},
 		{"unknown key", "steps:", "stepps:", `p/small.yaml:6:1: a procedure has no key "stepps": did you mean "steps"? (expected: inputs, name, steps, title)`},
 		{"key twice", "name: small", "name: small\nname: again", "p/small.yaml:2:1:"},
