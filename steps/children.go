@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -57,6 +58,8 @@ type childWorld struct {
 	stdin io.Closer
 	ended chan struct{} // closed when the process is gone
 	err   error         // how it ended; read after ended
+
+	stopping atomic.Bool // Stop was called: its end is no surprise
 }
 
 // StartWorld starts `kirikae world` and returns when the world is ready. A world that cannot be made gives an error that wraps
@@ -140,8 +143,22 @@ func readWorld(out io.Reader, log string, say func(string)) error {
 	return fmt.Errorf("start world: its process ended before it was ready; its log is %s", log)
 }
 
+// Watch calls gone once if the process ends although nobody stopped it.
+func (w *childWorld) Watch(gone func(error)) {
+	go func() {
+		<-w.ended
+		if !w.stopping.Load() {
+			gone(fmt.Errorf("%w: %v", errWorldGone, w.err))
+		}
+	}()
+}
+
+// errWorldGone says that the world process died under a drill: what the platform did from then on says nothing about it.
+var errWorldGone = errors.New("the world process ended")
+
 // Stop ends the world process and waits for it: first by closing its standard input, which lets it clean up, then by SIGKILL.
 func (w *childWorld) Stop(d time.Duration) {
+	w.stopping.Store(true)
 	if w.stdin != nil {
 		w.stdin.Close()
 	} else {

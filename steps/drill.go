@@ -14,6 +14,7 @@ import (
 	"github.com/kirikae/kirikae/drill/check"
 	"github.com/kirikae/kirikae/drill/fault"
 	"github.com/kirikae/kirikae/drill/history"
+	"github.com/kirikae/kirikae/drill/objective"
 	"github.com/kirikae/kirikae/drill/workload"
 	"github.com/kirikae/kirikae/topology"
 )
@@ -25,7 +26,7 @@ type Drill struct {
 	runtime  topology.Runtime
 
 	ctx    context.Context // of the run; a scenario's own context ends with its last sentence
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 	ran    bool // the scenario was opened: it counts
 	code   int  // exit code, once closed
 
@@ -43,7 +44,6 @@ type Drill struct {
 	canaries *workload.Canaries
 	guard    *fault.Guard
 	lost     topology.Site // set by the fault
-	decided  bool
 	samplers []*workload.Sampler
 
 	evidence history.Evidence
@@ -52,35 +52,38 @@ type Drill struct {
 }
 
 // open makes the run folder and writes down what this drill is, before anything starts.
-func (d *Drill) open(ctx context.Context) error {
+//
+// The context of every sentence is the drill's own, which ends when the world process dies under it.
+func (d *Drill) open(ctx context.Context) (context.Context, error) {
 	d.ran = true
-	d.ctx, d.cancel = context.WithCancel(ctx)
+	d.ctx, d.cancel = context.WithCancelCause(ctx)
 	d.defects = map[string][]string{}
 	clock := history.Monotonic{}
 	d.meta = history.Meta{
 		Schema: history.SchemaVersion, Name: d.scenario.Name, Feature: d.scenario.Feature, Line: d.scenario.Line,
 		Tags: d.scenario.Tags, Steps: d.scenario.Steps, Seed: d.options.Seed, Runtime: d.runtime.Name(),
 		BootID: history.BootID(), PID: os.Getpid(), Origin: clock.Now(), Started: time.Now().Format(time.RFC3339),
-		Objectives: defaults(), Engines: map[string]string{},
+		Engines: map[string]string{},
 	}
 	if err := promises(d.scenario, &d.meta); err != nil {
-		return err
+		return d.ctx, err
 	}
+	d.meta.Objectives = objective.WithDefaults(d.meta.Objectives)
 	folder, err := makeFolder(d.options.Out, d.scenario.Name, time.Now())
 	if err != nil {
-		return fmt.Errorf("%w: %w", err, topology.ErrEnvironment)
+		return d.ctx, fmt.Errorf("%w: %w", err, topology.ErrEnvironment)
 	}
 	d.folder = folder
 	if err := d.saveMeta(); err != nil {
-		return err
+		return d.ctx, err
 	}
 	d.record, err = history.NewRecorder(folder, clock)
 	if err != nil {
-		return err
+		return d.ctx, err
 	}
 	d.plan = workload.Plan{Seed: d.options.Seed}
 	d.say("drill", "%s  (%s)", d.scenario.Name, d.scenario.Place())
-	return nil
+	return d.ctx, nil
 }
 
 func (d *Drill) say(who, format string, args ...any) { d.options.Progress.Say(who, format, args...) }
@@ -119,6 +122,7 @@ func (d *Drill) worldUp(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
+	d.process.Watch(func(err error) { d.cancel(err) })
 	d.world, err = d.runtime.Attach(ctx, d.folder)
 	if err != nil {
 		return err
@@ -273,7 +277,6 @@ func (d *Drill) decide(ctx context.Context, after string) error {
 		return err
 	}
 	d.record.Mark(history.KindDecision, "switchover", history.PersonData{Who: personInCharge, Did: "decided to switch over"})
-	d.decided = true
 	d.say("person", "%s decides to switch over", personInCharge)
 	return nil
 }

@@ -292,7 +292,7 @@ func (d *Drill) judge(why string) error {
 func (d *Drill) close(stepErr error) error {
 	defer func() {
 		if d.cancel != nil {
-			d.cancel()
+			d.cancel(nil)
 		}
 	}()
 	if d.folder == "" { // nothing was begun
@@ -325,6 +325,9 @@ func (d *Drill) breakOff(stepErr error, interrupted bool) {
 	why := "the drill ended before it was judged"
 	if stepErr != nil {
 		why = stepErr.Error()
+		if interrupted {
+			why = context.Cause(d.ctx).Error()
+		}
 		d.say("drill", "stopped: %v", stepErr)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.ctx), 2*cleanUpLimit)

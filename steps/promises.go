@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/kirikae/kirikae/drill/history"
 	"github.com/kirikae/kirikae/drill/procedure"
@@ -148,17 +147,4 @@ func promiseFacts(p *promised, args []string) error {
 		return fmt.Errorf("no end facts %q; there are %s", args[0], strings.Join(known, ", "))
 	}
 	return json.Unmarshal(b, &p.meta.Facts)
-}
-
-// defaults are the objectives of a scenario that does not state its own.
-func defaults() history.Objectives {
-	return history.Objectives{
-		Recovery: history.Recovery{
-			Target:  history.Duration(time.Hour), // 002: within one hour of the decision
-			Success: 0.999, Goodput: 0.95, Hold: history.Duration(10 * time.Second), Window: history.Duration(time.Second),
-			LatMin: history.Duration(100 * time.Millisecond), Baseline: history.Duration(10 * time.Second), MinProbe: 50,
-		},
-		Loss:    history.Loss{MaxCount: 200, MaxAge: history.Duration(2 * time.Second), MinAcked: 20},
-		DualMax: history.Duration(50 * time.Millisecond),
-	}
 }

@@ -183,7 +183,7 @@ func embeddedFiles(path string) ([]featureFile, error) {
 		out = append(out, featureFile{"features/" + n, b, features.FS, n})
 	}
 	if len(out) == 0 {
-		return nil, usagef("feature %q: no such file, nor an embedded one; embedded: %s%s", path, strings.Join(names, ", "), suggest(want, names))
+		return nil, usagef("feature %q: no such file, nor an embedded one; embedded: %s%s", path, strings.Join(names, ", "), suggest(strings.TrimSuffix(want, ".feature")+".feature", names))
 	}
 	return out, nil
 }

@@ -95,7 +95,7 @@ func (d *Drill) run(ctx context.Context) int {
 		Name: "kirikae",
 		ScenarioInitializer: func(sc *godog.ScenarioContext) {
 			register(sc, d)
-			sc.Before(func(sctx context.Context, _ *godog.Scenario) (context.Context, error) { return sctx, d.open(ctx) })
+			sc.Before(func(context.Context, *godog.Scenario) (context.Context, error) { return d.open(ctx) })
 			sc.After(func(sctx context.Context, _ *godog.Scenario, err error) (context.Context, error) {
 				return sctx, d.close(err)
 			})
