@@ -3,6 +3,7 @@ package cassandra
 import (
 	"fmt"
 	"math/big"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -69,9 +70,9 @@ func Command(java provision.Java, in provision.Cassandra, o NodeOptions) topolog
 		args = append(args, "-XX:SharedArchiveFile="+in.Archive)
 	}
 	args = append(args,
-		"-Dlogback.configurationFile=file://"+logback,
-		"-Dcassandra.config=file://"+yaml,
-		"-Dcassandra-rackdc.properties=file://"+rackdc,
+		"-Dlogback.configurationFile="+fileURL(logback),
+		"-Dcassandra.config="+fileURL(yaml),
+		"-Dcassandra-rackdc.properties="+fileURL(rackdc),
 		"-Dcassandra.storagedir="+o.DataDir,
 		"-Dcassandra.logdir="+o.DataDir,
 		"-Dcassandra-foreground=yes",
@@ -113,6 +114,9 @@ var aloneFlags = []string{
 	"-Dcassandra.skip_wait_for_gossip_to_settle=0",
 	"-Dcassandra.skip_sync=true",
 }
+
+// fileURL is a path as Cassandra wants it; a # in it would otherwise cut it off.
+func fileURL(path string) string { return (&url.URL{Scheme: "file", Path: path}).String() }
 
 func setpriv(o NodeOptions) string {
 	if o.Setpriv != "" || os.Geteuid() != 0 {

@@ -65,6 +65,14 @@ func TestCommand(t *testing.T) {
 	}
 }
 
+func TestFileURL(t *testing.T) {
+	for in, want := range map[string]string{"/w/a": "file:///w/a", "/w/a b#c": "file:///w/a%20b%23c"} {
+		if got := fileURL(in); got != want {
+			t.Errorf("fileURL(%q) is %s, want %s", in, got, want)
+		}
+	}
+}
+
 func TestYAMLKeepsWhatIsAcknowledged(t *testing.T) {
 	y := renderYAML(NodeOptions{})
 	if !strings.Contains(y, "\ncommitlog_sync: batch\n") || strings.Contains(y, "commitlog_sync_period") {

@@ -55,9 +55,9 @@ func renderConfig(o NodeOptions) string {
 	var b strings.Builder
 	b.WriteString("[mysqld]\n")
 	for _, kv := range [][2]string{
-		{"datadir", o.DataDir},
+		{"datadir", option(o.DataDir)},
 		{"socket", socketName},
-		{"pid_file", filepath.Join(o.DataDir, pidName)},
+		{"pid_file", option(filepath.Join(o.DataDir, pidName))},
 		{"bind_address", o.Address},
 		{"port", strconv.Itoa(topology.ServiceMySQL.Port())},
 		{"mysqlx", "OFF"},
@@ -97,6 +97,11 @@ func renderConfig(o NodeOptions) string {
 		b.WriteString(kv[0] + " = " + kv[1] + "\n")
 	}
 	return b.String()
+}
+
+// option quotes a value for an option file: a # in it would otherwise begin a comment.
+func option(v string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(v) + `"`
 }
 
 func onOff(b bool) string {

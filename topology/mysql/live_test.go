@@ -187,8 +187,8 @@ func TestLiveForcedPromotion(t *testing.T) {
 	in := live(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	defer cancel()
-	// A folder deeper than a unix socket's path may be.
-	dir := filepath.Join(t.TempDir(), strings.Repeat("deep/", 20))
+	// A folder deeper than a unix socket's path may be, and with what an option file would take for a comment.
+	dir := filepath.Join(t.TempDir(), "odd #1", strings.Repeat("deep/", 20))
 	began := time.Now()
 	tokyo := start(t, in, NodeOptions{DataDir: filepath.Join(dir, "tokyo"), Address: "127.201.1.21", ServerID: 1})
 	osaka := start(t, in, NodeOptions{DataDir: filepath.Join(dir, "osaka"), Address: "127.201.2.21", ServerID: 2, ReadOnly: true})
