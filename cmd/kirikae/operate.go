@@ -86,15 +86,23 @@ func classify(err error) error {
 func planCommand() *cobra.Command {
 	var inputs []string
 	var file string
+	verbs := false
 	c := &cobra.Command{
 		Use:     "plan PROCEDURE",
 		Short:   "Print what a procedure would do, and change nothing",
-		Example: "  kirikae plan switchover",
-		Args:    cobra.ExactArgs(1),
+		Example: "  kirikae plan switchover\n  kirikae plan --verbs",
+		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			t, err := steps.LoadTopology(file)
 			if err != nil {
 				return err
+			}
+			if verbs {
+				fmt.Fprint(c.OutOrStdout(), procedure.Standard(t, nil).Describe())
+				return nil
+			}
+			if len(args) == 0 {
+				return &steps.UsageError{Text: "which procedure? Known: " + strings.Join(procedure.Names(), ", ")}
 			}
 			rb, err := load(args[0], inputs, t, nil)
 			if err != nil {
@@ -105,6 +113,7 @@ func planCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&file, "topology", "two-region.yaml", "platform that the plan is bound to")
+	c.Flags().BoolVar(&verbs, "verbs", false, "list the verbs that procedures are made of, and exit")
 	inputFlag(c, &inputs)
 	return c
 }

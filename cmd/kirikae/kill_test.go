@@ -1,0 +1,176 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestKilledAtAnyMoment kills the drill, the world or the operator by SIGKILL at random moments of a real drill. Whatever was
+// killed: the drill ends (or is dead), the run can still be judged and is no PASS before its end, the next start sweeps, and no
+// process and no state of the world is left. KIRIKAE_KILLS says how often; KIRIKAE_SEED repeats a series.
+func TestKilledAtAnyMoment(t *testing.T) {
+	if os.Getenv("KIRIKAE_LIVE") != "1" {
+		t.Skip("kills real drills: set KIRIKAE_LIVE=1")
+	}
+	kills := number(t, "KIRIKAE_KILLS", 2)
+	seed := number(t, "KIRIKAE_SEED", int(time.Now().Unix()%100_000))
+	t.Logf("KIRIKAE_SEED=%d", seed)
+	rng := rand.New(rand.NewPCG(uint64(seed), 1))
+	bin := t.TempDir()
+	build := exec.Command("go", "build", "-o", bin+"/", "github.com/kirikae/kirikae/cmd/kirikae", "github.com/kirikae/kirikae/cmd/paymentd")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	kirikae := filepath.Join(bin, "kirikae")
+	for i := range kills {
+		victim := []string{"drill", "world", "operator"}[rng.IntN(3)]
+		after := time.Duration(rng.IntN(60_000)) * time.Millisecond
+		t.Run(fmt.Sprintf("%d-%s-%s", i+1, victim, after.Round(100*time.Millisecond)), func(t *testing.T) {
+			killOnce(t, kirikae, victim, after)
+		})
+	}
+}
+
+func number(t *testing.T, name string, otherwise int) int {
+	s := os.Getenv(name)
+	if s == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatalf("%s=%q is not a number", name, s)
+	}
+	return n
+}
+
+func killOnce(t *testing.T, kirikae, victim string, after time.Duration) {
+	out := t.TempDir()
+	drill := exec.Command(kirikae, "run", "--out", out, "--seed", "3", "features/region_loss.feature")
+	var said bytes.Buffer
+	drill.Stdout, drill.Stderr = &said, &said
+	if err := drill.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- drill.Wait() }()
+
+	time.Sleep(after) // the moment is the test's input
+	pid := drill.Process.Pid
+	if victim != "drill" {
+		pid = childOf(t, pid, map[string]string{"world": "world", "operator": "operate"}[victim], ended)
+	}
+	if pid == 0 {
+		t.Logf("the drill ended before there was a %s to kill", victim)
+	} else if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Logf("kill %s: %v", victim, err)
+	}
+	select {
+	case <-ended:
+	case <-time.After(4 * time.Minute):
+		_ = drill.Process.Kill()
+		t.Fatalf("the drill did not end after its %s was killed:\n%s", victim, tail(said.String()))
+	}
+
+	if swept, err := exec.Command(kirikae, "down").CombinedOutput(); err != nil {
+		t.Errorf("sweep: %v\n%s", err, swept)
+	}
+	for _, left := range leftovers(t, out) {
+		t.Errorf("left behind: %s", left)
+	}
+	runs, err := filepath.Glob(filepath.Join(out, "2*"))
+	if err != nil || len(runs) > 1 {
+		t.Fatalf("run folders %v, %v", runs, err)
+	}
+	if len(runs) == 0 {
+		return // killed before it began
+	}
+	judged, err := exec.Command(kirikae, "check", runs[0]).CombinedOutput()
+	verdict := strings.Fields(string(judged))
+	if len(verdict) < 2 || verdict[0] != "VERDICT" {
+		t.Errorf("the run cannot be judged: %v\n%s", err, judged)
+		return
+	}
+	if victim != "operator" && pid != 0 && verdict[1] == "PASS" && !strings.Contains(said.String(), "VERDICT") {
+		t.Errorf("an interrupted drill passed:\n%s", judged)
+	}
+	t.Logf("%s killed after %s: %s", victim, after, verdict[1])
+}
+
+// childOf waits for a child process of the drill whose first argument is word, as long as the drill runs.
+func childOf(t *testing.T, parent int, word string, ended chan error) int {
+	t.Helper()
+	for {
+		for _, p := range processes(t) {
+			if p.parent == parent && len(p.args) > 1 && p.args[1] == word {
+				return p.pid
+			}
+		}
+		select {
+		case err := <-ended:
+			ended <- err
+			return 0
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+type process struct {
+	pid, parent int
+	args        []string
+}
+
+func processes(t *testing.T) (all []process) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		stat, err1 := os.ReadFile(filepath.Join("/proc", e.Name(), "stat"))
+		cmdline, err2 := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
+		if err1 != nil || err2 != nil {
+			continue // it ended meanwhile
+		}
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		parent, _ := strconv.Atoi(fields[1])
+		all = append(all, process{pid, parent, strings.Split(strings.TrimRight(string(cmdline), "\x00"), "\x00")})
+	}
+	return all
+}
+
+// leftovers names processes that still speak of a run folder's world, and state folders of worlds that nobody owns.
+func leftovers(t *testing.T, out string) (left []string) {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	worlds := filepath.Join(cache, "kirikae", "worlds")
+	states, _ := filepath.Glob(filepath.Join(worlds, "w*"))
+	left = append(left, states...) // no other world runs beside this test
+	for _, p := range processes(t) {
+		line := strings.Join(p.args, " ")
+		if p.pid != os.Getpid() && (strings.Contains(line, out) || strings.Contains(line, worlds)) {
+			left = append(left, fmt.Sprintf("process %d: %.120s", p.pid, line))
+		}
+	}
+	return left
+}
+
+func tail(s string) string {
+	lines := strings.Split(s, "\n")
+	return strings.Join(lines[max(0, len(lines)-20):], "\n")
+}
