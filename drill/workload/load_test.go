@@ -19,7 +19,7 @@ import (
 func TestEverySlotIsOneRecord(t *testing.T) {
 	p := newPlatform(t, "tokyo")
 	plan := p.plan(p.host)
-	plan.PaymentRate, plan.ProbeRate = 50, 100
+	plan.PaymentRate, plan.ProbeRate, plan.Timeout = 50, 100, 10*time.Second // as a busy machine may need
 	run := play(t, plan, time.Second, func(l *Load) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
