@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -156,8 +157,10 @@ func (t *tail) String() string {
 	return string(t.buf)
 }
 
+var colour = regexp.MustCompile("\x1b\\[[0-9;]*m") // some of Maven's output has it whatever one asks
+
 func (t *tail) lines(n int) []string {
-	lines := strings.Split(strings.TrimSpace(t.String()), "\n")
+	lines := strings.Split(strings.TrimSpace(colour.ReplaceAllString(t.String(), "")), "\n")
 	return lines[max(0, len(lines)-n):]
 }
 

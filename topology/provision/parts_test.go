@@ -329,7 +329,7 @@ func TestTail(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := o.Write([]byte("10%\r20%\n")); err != nil {
+	if _, err := o.Write([]byte("10%\r\x1b[0m20%\x1b[1;31m\n")); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(o.String()); n > 2*tailBytes {

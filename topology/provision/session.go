@@ -85,6 +85,9 @@ func (s *session) ensure(ctx context.Context) (Install, error) {
 	if len(after.stale) > 0 {
 		return Install{}, fmt.Errorf("provision %s: still lacking after all steps: %v", cache, after.stale)
 	}
+	if err := os.RemoveAll(filepath.Join(cache, "apt")); err != nil { // kept until here, so that an interrupted fetch goes on
+		return Install{}, fmt.Errorf("clear private apt: %w", err)
+	}
 	i := after.install
 	s.p.say("provisioned: mysql %s · java %s · cassandra %s, in %s", i.MySQL.Version, i.Java.Version, i.Cassandra.Version, cache)
 	return i, nil
