@@ -58,8 +58,8 @@ func Attach(ctx context.Context, folder string) (topology.World, error) {
 }
 
 // Up makes a world that outlives this process, in a run folder of its own.
-func Up(ctx context.Context, kirikae, out, file string, spec WorldSpec, p *Progress) (string, error) {
-	rt, _, err := chooseRuntime(ctx, Options{Runtime: spec.Runtime})
+func Up(ctx context.Context, kirikae, paymentd, out, file string, spec WorldSpec, p *Progress) (string, error) {
+	rt, _, err := chooseRuntime(ctx, Options{Runtime: spec.Runtime, Paymentd: paymentd})
 	if err != nil {
 		return "", err
 	}

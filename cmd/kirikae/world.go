@@ -97,13 +97,13 @@ func upCommand() *cobra.Command {
 		Short: "Make a world that lives until `kirikae down`",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			kirikae, _, err := self()
+			kirikae, paymentd, err := self()
 			if err != nil {
 				return err
 			}
 			spec.Detached = true
 			progress := steps.NewProgress(c.ErrOrStderr())
-			folder, err := steps.Up(c.Context(), kirikae, out, file, spec, progress)
+			folder, err := steps.Up(c.Context(), kirikae, paymentd, out, file, spec, progress)
 			if err != nil {
 				return err
 			}

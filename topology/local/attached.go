@@ -173,6 +173,8 @@ func (w *world) Down(ctx context.Context) error {
 		return nil
 	}
 	// It may just have ended, or end while it answers: then nothing of it is there.
+	ctx, cancel := context.WithTimeout(ctx, downBudget)
+	defer cancel()
 	if gone := until(ctx, "world "+w.file.ID+" has ended", func(context.Context) error {
 		if lives(w.file.Owner) && !absent(statErr(w.file.State)) {
 			return err

@@ -51,15 +51,13 @@ func (r *Runtime) Create(ctx context.Context, t topology.Topology, o topology.Op
 	w := &owned{config: r.c, say: func(s string) { say("%s", s) }, extra: o.Defects, children: map[string]*child{},
 		gone: make(chan struct{}), served: make(chan error, 1)}
 	w.life, w.end = context.WithCancelCause(context.Background())
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(w.life, func() { cancel(errDown) })()
-	err = w.create(ctx, r, t, o.Folder, bypass)
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
-			err = errors.Join(err, cause)
-		}
-		return nil, errors.Join(err, w.down(), w.hangUp())
+	// Whatever ends the creation ends all of it at once: the caller, somebody's Down, or the first part that fails. The first
+	// cause is the error.
+	stop := context.AfterFunc(ctx, func() { w.end(fmt.Errorf("make a world: %w", context.Cause(ctx))) })
+	err = w.create(w.life, r, t, o.Folder, bypass)
+	if !stop() || err != nil {
+		w.end(err)
+		return nil, errors.Join(context.Cause(w.life), w.down(), w.hangUp())
 	}
 	say("world %s is up", w.file.ID)
 	att, err := attach(w.file)
@@ -102,10 +100,16 @@ func (w *owned) create(ctx context.Context, r *Runtime, t topology.Topology, fol
 	}
 	w.say(fmt.Sprintf("world %s has the addresses 127.%d.0.0/16; %d doors between the sites", w.file.ID, w.plan.octet, len(w.plan.routes)))
 
-	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return w.raiseCassandra(gctx) })
-	g.Go(func() error { return w.raiseMySQL(gctx) })
-	g.Go(func() error { return w.raiseServices(gctx) })
+	var g errgroup.Group
+	for _, raise := range []func(context.Context) error{w.raiseCassandra, w.raiseMySQL, w.raiseServices} {
+		g.Go(func() error {
+			err := raise(ctx)
+			if err != nil {
+				w.end(err)
+			}
+			return err
+		})
+	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
@@ -133,13 +137,11 @@ func (w *owned) claimPlace(r *Runtime, t topology.Topology, folder string, bypas
 	if err := os.MkdirAll(w.logs, 0o755); err != nil {
 		return fmt.Errorf("make the folder of logs: %w: %w", topology.ErrEnvironment, err)
 	}
-	if _, err := os.Stat(worldFile(folder)); err == nil {
-		var old file
-		if readJSON(worldFile(folder), &old) == nil && lives(old.Owner) {
-			return fmt.Errorf("make a world in %s: %w: the one of process %d still lives there", folder, topology.ErrEnvironment, old.Owner.PID)
-		}
-		if err := os.Remove(worldFile(folder)); err != nil {
-			return fmt.Errorf("remove an ended world's file: %w", err)
+	for _, f := range []string{worldFile(folder), filepath.Join(folder, AcquirerFile)} {
+		if err := statErr(f); err == nil { // one folder is the evidence of one world
+			return fmt.Errorf("make a world in %s: %w: the folder has the %s of another world already", folder, topology.ErrEnvironment, filepath.Base(f))
+		} else if !absent(err) {
+			return fmt.Errorf("make a world in %s: %w: %w", folder, topology.ErrEnvironment, err)
 		}
 	}
 	if w.state, err = makeState(r.worlds(), id, owner); err != nil {

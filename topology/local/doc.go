@@ -6,6 +6,9 @@
 // other process attaches by it. Nodes are driven over HTTP on a unix socket of the world process, links over toxiproxy's own
 // API. An attached World remembers nothing: every answer is read from the world process, from toxiproxy, or from the kernel.
 //
+// A new world serves in its active region. Declared and not started are, as in article 002, the standby region's application and
+// the client on premises.
+//
 // # What a world owns
 //
 // An octet X: all of its addresses are in 127.X.0.0/16. A state folder <cache>/worlds/<id> with owner.json (who lives and dies

@@ -406,7 +406,7 @@ func TestSideBySide(t *testing.T) {
 	if !errors.Is(err, topology.ErrEnvironment) || !strings.Contains(err.Error(), a.file.ID) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
 		t.Errorf("a taken octet: %v", err)
 	}
-	if err := b.claimPlace(r, twoRegion(t), a.folder, false); !errors.Is(err, topology.ErrEnvironment) || !strings.Contains(err.Error(), "still lives there") {
+	if err := b.claimPlace(r, twoRegion(t), a.folder, false); !errors.Is(err, topology.ErrEnvironment) || !strings.Contains(err.Error(), "of another world already") {
 		t.Errorf("a second world in one run folder: %v", err)
 	}
 }

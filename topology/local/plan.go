@@ -37,7 +37,6 @@ type nodeSpec struct {
 	Host      string                      `json:"host"`
 	Endpoints map[topology.Service]string `json:"endpoints"` // as seen inside its site
 	Broadcast string                      `json:"broadcast,omitempty"`
-	Idle      bool                        `json:"idle,omitempty"` // declared, and not started with the world
 }
 
 // plan is everything about a world that follows from its topology and its octet alone.
@@ -58,16 +57,15 @@ func layout(t topology.Topology, octet int, bypass bool) plan {
 	p.toxiproxy = p.at(0, lastToxiproxy, portToxiproxy)
 	p.names = p.at(0, lastNames, portNames)
 	for _, r := range t.Regions {
-		standby := r.Role == topology.Standby
-		p.add(r.Name, topology.MySQL, 1, lastMySQL, false)
-		p.add(r.Name, topology.Cassandra, r.Cassandra, lastCassandra, false)
-		p.add(r.Name, topology.Params, 1, lastParams, false)
-		p.add(r.Name, topology.Gateway, 1, lastGateway, false)
-		p.add(r.Name, topology.Batch, 1, lastBatch, false)
-		p.add(r.Name, topology.App, r.Apps, lastApp, standby) // article 002: the standby's application is stopped in normal times
+		p.add(r.Name, topology.MySQL, 1, lastMySQL)
+		p.add(r.Name, topology.Cassandra, r.Cassandra, lastCassandra)
+		p.add(r.Name, topology.Params, 1, lastParams)
+		p.add(r.Name, topology.Gateway, 1, lastGateway)
+		p.add(r.Name, topology.Batch, 1, lastBatch)
+		p.add(r.Name, topology.App, r.Apps, lastApp)
 	}
-	p.add(topology.Outside, topology.Acquirer, 1, lastAcquirer, false)
-	p.add(topology.Outside, topology.OnPremises, 1, lastOnPrem, true) // started last (002, row 9)
+	p.add(topology.Outside, topology.Acquirer, 1, lastAcquirer)
+	p.add(topology.Outside, topology.OnPremises, 1, lastOnPrem)
 
 	for i := range p.nodes {
 		n := &p.nodes[i]
@@ -88,10 +86,10 @@ func layout(t topology.Topology, octet int, bypass bool) plan {
 	return p
 }
 
-func (p *plan) add(site topology.Site, kind topology.Kind, count, first int, idle bool) {
+func (p *plan) add(site topology.Site, kind topology.Kind, count, first int) {
 	for i := 1; i <= count; i++ {
 		host := p.host(p.number(site), first+i-1)
-		n := nodeSpec{Name: fmt.Sprintf("%s-%s-%d", site, kind, i), Site: site, Kind: kind, Index: i, Host: host, Idle: idle,
+		n := nodeSpec{Name: fmt.Sprintf("%s-%s-%d", site, kind, i), Site: site, Kind: kind, Index: i, Host: host,
 			Endpoints: map[topology.Service]string{}}
 		for _, s := range services(kind) {
 			n.Endpoints[s] = wan.Address(host, s)
