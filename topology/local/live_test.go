@@ -1,7 +1,12 @@
 package local
 
 import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/kirikae/kirikae/topology"
 	"github.com/kirikae/kirikae/topology/provision"
@@ -23,3 +28,35 @@ func host() topologytest.Host {
 }
 
 func TestContract(t *testing.T) { topologytest.Run(t, host()) }
+
+// TestInterrupted: Ctrl-C while a world is being made, at several moments. It ends soon, and nothing is left.
+func TestInterrupted(t *testing.T) {
+	if os.Getenv(topologytest.LiveVariable) != "1" {
+		t.Skipf("set %s=1 to run tests that start real servers", topologytest.LiveVariable)
+	}
+	made, err := host().Runtime(topologytest.Paymentd(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := made.(*Runtime).c
+	c.CacheDir = t.TempDir()
+	for _, after := range []time.Duration{0, 50 * time.Millisecond, 400 * time.Millisecond, 1500 * time.Millisecond, 4 * time.Second} {
+		r, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), after)
+		_, err = r.Create(ctx, twoRegion(t), topology.Options{Folder: t.TempDir()})
+		late := time.Now()
+		if deadline, ok := ctx.Deadline(); ok && late.Sub(deadline) > 5*time.Second {
+			t.Errorf("after %s: it took another %s to end", after, late.Sub(deadline))
+		}
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("after %s: %v", after, err)
+		}
+		if left, err := filepath.Glob(filepath.Join(r.worlds(), "*")); err != nil || len(left) != 0 {
+			t.Errorf("after %s: left %v, %v", after, left, err)
+		}
+	}
+}

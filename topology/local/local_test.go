@@ -18,6 +18,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/kirikae/kirikae/topology"
+	"github.com/kirikae/kirikae/topology/provision"
 	"github.com/kirikae/kirikae/topology/topologytest"
 )
 
@@ -652,6 +653,37 @@ func TestForward(t *testing.T) {
 	f.close()
 	if _, err := c.Read(got); err == nil {
 		t.Error("a connection lives on")
+	}
+}
+
+// TestServerDiesAtStart: the error says which and what it said last, and nothing is left.
+func TestServerDiesAtStart(t *testing.T) {
+	template := t.TempDir()
+	if err := os.WriteFile(filepath.Join(template, "mysql.ibd"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := New(Config{CacheDir: t.TempDir(), Paymentd: "/bin/true", Install: provision.Install{
+		MySQL:     provision.MySQL{Version: "0", Mysqld: []string{"/bin/false"}, Template: template},
+		Java:      provision.Java{Version: "0", Path: "/bin/false"},
+		Cassandra: provision.Cassandra{Version: "0", Jamm: "/bin/false", ClassPath: []string{"x"}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	began := time.Now()
+	_, err = r.Create(t.Context(), twoRegion(t), topology.Options{Folder: folder})
+	if !errors.Is(err, topology.ErrEnvironment) || !strings.Contains(err.Error(), "-1 died: exit status") || !strings.Contains(err.Error(), "ended by itself") {
+		t.Errorf("%v", err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s to say so", took)
+	}
+	if left, err := os.ReadDir(r.worlds()); err != nil || len(left) != 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+	if _, err := os.Stat(worldFile(folder)); !absent(err) {
+		t.Errorf("a world that never was has a file: %v", err)
 	}
 }
 

@@ -139,7 +139,8 @@ func (s *shape) UnmarshalJSON(b []byte) error {
 
 // Pipe carries bytes until the connection ends or the toxic is updated. Every wait ends on an interruption, and nothing that
 // was taken is lost by one. A black hole holds what it takes, as a network does whose packets are sent again: the bytes arrive
-// once it is healed, unless their sender gave up before.
+// once it is healed, unless their sender gave up before. The end of a connection follows its last bytes at once, without a delay
+// of its own.
 func (s *shape) Pipe(stub *toxics.ToxicStub) {
 	c, ok := stub.State.(*carried)
 	if !ok { // toxiproxy sets it for every stateful toxic
