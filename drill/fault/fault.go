@@ -39,7 +39,7 @@ type linkAct struct {
 }
 
 // RegionLoss is the loss of a region. Every link of the site is cut and then its nodes are killed: first the links to the other
-// region, then those of customers, then the acquirer's, each in the order of their names, then the nodes, from the entry inwards.
+// region, then those of customers, then the acquirer's, each in the order of their names, then all nodes at once.
 // Links are cut before nodes die, so that no peer is told by a closing socket what a lost region could not have told it (and
 // because toxiproxy can hang for long on a proxy whose target is dead).
 //

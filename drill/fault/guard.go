@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/kirikae/kirikae/drill/history"
 	"github.com/kirikae/kirikae/topology"
 )
@@ -182,15 +184,11 @@ func (g *Guard) Inject(ctx context.Context, f Fault) (Injected, error) {
 	}
 	attested, attestErr := g.attest(ctx, During, ids)
 	out.Attest = attested
-	for _, n := range p.kill {
-		killed, err := g.kill(ctx, n)
-		if err != nil {
-			out.Done = g.rec.Now()
-			return out, fmt.Errorf("inject %s: %w", f.Name(), err)
-		}
-		if killed {
-			out.Targets = append(out.Targets, n.Name())
-		}
+	killed, err := g.killAll(ctx, p.kill)
+	out.Targets = append(out.Targets, killed...)
+	if err != nil {
+		out.Done = g.rec.Now()
+		return out, fmt.Errorf("inject %s: %w", f.Name(), err)
 	}
 	out.Done = g.rec.Now()
 	if attestErr != nil {
@@ -278,6 +276,26 @@ func (g *Guard) set(ctx context.Context, l topology.Link, f topology.Fault) erro
 		return fmt.Errorf("set fault %q on %s: %w", f.Kind, l.ID(), err)
 	}
 	return nil
+}
+
+// killAll kills the nodes of a region at once, as a loss of power does, and names those that ran, in the plan's order.
+func (g *Guard) killAll(ctx context.Context, nodes []topology.Node) ([]string, error) {
+	var all errgroup.Group
+	ran := make([]bool, len(nodes))
+	for i, n := range nodes {
+		all.Go(func() (err error) {
+			ran[i], err = g.kill(ctx, n)
+			return err
+		})
+	}
+	err := all.Wait()
+	var names []string
+	for i, n := range nodes {
+		if ran[i] {
+			names = append(names, n.Name())
+		}
+	}
+	return names, err
 }
 
 // kill ends a node and waits until it is stopped. False: it was not running.
