@@ -26,6 +26,8 @@ type land struct {
 	entry    error          // of Osaka's gateway
 	paid     map[string]int // synthetic payments by key
 	dialled  []topology.Site
+	// formedTwice: while the application ran, its parameters told it once more to form a new cluster
+	formedTwice bool
 
 	calls  int
 	killAt int
@@ -377,6 +379,7 @@ func (s store) Read(context.Context) (int64, map[string]string, error) {
 func (s store) Write(_ context.Context, v map[string]string) (int64, error) {
 	defer s.land.call()()
 	s.land.version++
+	s.land.formedTwice = s.land.formedTwice || s.land.values["cluster.form"] == "false" && v["cluster.form"] == "true"
 	maps.Copy(s.land.values, v)
 	return s.land.version, nil
 }

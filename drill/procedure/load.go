@@ -40,6 +40,15 @@ func Load(fsys fs.FS, file string, inputs map[string]any, verbs Verbs) (runbook.
 	return rb, err
 }
 
+// Inputs lists the inputs that a procedure file declares, in its order.
+func Inputs(fsys fs.FS, file string) ([]string, error) {
+	s, err := read(fsys, file)
+	if err != nil {
+		return nil, err
+	}
+	return s.inputs, nil
+}
+
 // Find says where a procedure is: a file on disk if there is one of this name, else a procedure of the program by its name
 // ("switchover", "known_bad/switchover-no-drain").
 func Find(name string) (fsys fs.FS, file string, err error) {

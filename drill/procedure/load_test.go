@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -188,6 +189,9 @@ func TestFind(t *testing.T) {
 		if _, err := Load(fsys, file, roles, Standard(l.topology, l)); err != nil {
 			t.Errorf("load %s: %v", name, err)
 		}
+	}
+	if in, err := Inputs(disk{}, mine); err != nil || !slices.Equal(in, []string{"lost", "survivor"}) {
+		t.Errorf("inputs %v, %v", in, err)
 	}
 	// Where a plan was read from is not part of it.
 	fsys, file, err := Find(mine)

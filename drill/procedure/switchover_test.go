@@ -110,12 +110,13 @@ type facts struct {
 	Zone     map[string]topology.Site
 	OnPrem   bool
 	Tokyo    bool // somebody dialled the lost region
+	Reformed bool // row 4 was done once more after row 7
 }
 
 func factsOf(l *land) facts {
 	f := facts{Source: l.db.source, Dropped: l.db.dropped, Executed: l.db.executed >= l.db.received, Epoch: fmt.Sprintf("%d %s", l.db.epoch, l.db.epochSite),
 		Raised: l.db.raised, Writable: !l.db.readOnly && !l.db.super, Torn: l.db.tornWindow, Values: maps.Clone(l.values),
-		Payments: len(l.paid), Zone: map[string]topology.Site{}, Tokyo: slices.Contains(l.dialled, tokyo)}
+		Payments: len(l.paid), Zone: map[string]topology.Site{}, Tokyo: slices.Contains(l.dialled, tokyo), Reformed: l.formedTwice}
 	for _, x := range l.links {
 		if x.layers.Access == topology.Deny {
 			f.Denied = append(f.Denied, x.id.String())

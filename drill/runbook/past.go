@@ -91,10 +91,11 @@ func (p *past) tries(path string) int {
 	return n
 }
 
-// replaced returns the later step that set again what step i had set and confirmed, once that one was announced; else "".
+// replaced returns the later step that set again what step i had set, once that one was announced; else "". No step is
+// announced before those before it are confirmed, so step i was.
 func (p *past) replaced(rb Runbook, i int) string {
 	w, ok := rb.Steps[i].Action.(Writer)
-	if !ok || !p.did(rb.Steps[i].Path, history.EntryConfirm, history.EntryAlready) {
+	if !ok {
 		return ""
 	}
 	for _, later := range rb.Steps[i+1:] {

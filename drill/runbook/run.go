@@ -111,6 +111,9 @@ func (e *engine) run(ctx context.Context) error {
 		}
 	}
 	for i, s := range e.rb.Steps {
+		if ctx.Err() != nil { // between two steps nothing has failed: the next one was not begun
+			return e.wrap(s, fmt.Errorf("not begun: %w", context.Cause(ctx)))
+		}
 		if by := e.past.replaced(e.rb, i); by != "" {
 			e.tell(Event{Kind: EventSuperseded, Step: s, Saw: Seen{"by": by}})
 			continue

@@ -280,6 +280,42 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+func TestInterruptedBetweenSteps(t *testing.T) {
+	path, first, second := journal(t), &fake{}, &fake{}
+	j, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	interrupt := errors.New("Ctrl-C")
+	err = Run(ctx, book(first, second), j, Options{Progress: func(ev Event) {
+		if ev.Kind == history.EntryConfirm {
+			cancel(interrupt)
+		}
+	}})
+	j.Close()
+	if !errors.Is(err, interrupt) || !strings.Contains(err.Error(), "step 2 (Light lamp 2): not begun") {
+		t.Error(err)
+	}
+	if got := told(t, path); got != "begin, note, intent 1, act 1, confirm 1" || second.asked > 0 {
+		t.Error(got)
+	}
+}
+
+// An attempt is an operator process that tried the step, not one that was there.
+func TestAttempts(t *testing.T) {
+	p := past{}
+	for _, w := range []string{"begin", "intent 1", "act 1", "begin", "begin", "already 1", "intent 2", "begin", "already 1"} {
+		kind, step, _ := strings.Cut(w, " ")
+		p.entries = append(p.entries, history.Entry{Kind: kind, Step: step})
+	}
+	for step, want := range map[string]int{"1": 2, "2": 1, "3": 0} {
+		if got := p.tries(step); got != want {
+			t.Errorf("step %s was tried by %d earlier operators, expected %d", step, got, want)
+		}
+	}
+}
+
 // A confirm that hangs is cut off, and asked again within the budget.
 func TestHangingReadIsBounded(t *testing.T) {
 	path := journal(t)
