@@ -173,6 +173,7 @@ func (d *Drill) steadyState(ctx context.Context, held string) error {
 	if err := d.startLoad(ctx); err != nil {
 		return err
 	}
+	began := d.record.Now()
 	stop := d.options.Progress.Beat("load", d.loadLine)
 	defer stop()
 	bounded, cancel := context.WithTimeout(ctx, hold+60*time.Second)
@@ -180,7 +181,7 @@ func (d *Drill) steadyState(ctx context.Context, held string) error {
 	if err := d.load.Steady(bounded, hold); err != nil {
 		return err
 	}
-	d.record.MarkAt(d.record.Now().Add(-hold), history.KindPhase, history.PhaseSteady, nil)
+	d.record.MarkAt(max(began, d.record.Now().Add(-hold)), history.KindPhase, history.PhaseSteady, nil)
 	d.say("load", "steady for %s: %s", hold, d.loadLine())
 	_, err = d.guard.Attest(ctx, fault.Before)
 	return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -285,7 +286,26 @@ func (d *Drill) judge(why string) error {
 	}
 	judged := check.Judge(run)
 	d.judged = &judged
+	d.say("drill", "split: %s", split(run))
 	return nil
+}
+
+// split is how long each phase of a run took: where a drill's time goes.
+func split(run *history.Run) string {
+	var parts []string
+	var phases []history.Mark
+	for _, m := range run.Marks {
+		if m.Kind == history.KindPhase {
+			phases = append(phases, m)
+		}
+	}
+	for i, p := range phases[:max(0, len(phases)-1)] {
+		parts = append(parts, fmt.Sprintf("%s %.1f", p.Name, phases[i+1].T.Sub(p.T).Seconds()))
+	}
+	if len(phases) > 0 {
+		parts = append(parts, fmt.Sprintf("in all %.1f s", phases[len(phases)-1].T.Sub(phases[0].T).Seconds()))
+	}
+	return strings.Join(parts, " · ")
 }
 
 // close ends what is still open, however the scenario ended, and reports. stepErr is what stopped the scenario.

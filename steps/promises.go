@@ -78,14 +78,25 @@ func promiseProcedure(p *promised, args []string) error {
 	return err
 }
 
-// BindProcedure finds a procedure, binds it to a platform and to what it acts on. Inputs that are not given are the platform's:
-// lost is its active region, survivor its standby. Without an estate the runbook can be printed, not run.
+// BindProcedure finds a procedure, binds it to a platform and to what it acts on. Two inputs need not be given where a procedure
+// declares them: lost is the platform's active region, survivor its standby. Without an estate the runbook can be printed, not run.
 func BindProcedure(name string, given map[string]any, t topology.Topology, estate procedure.Estate) (runbook.Runbook, error) {
-	inputs := map[string]any{"lost": string(t.Active()), "survivor": string(t.Standby())}
-	maps.Copy(inputs, given)
 	fsys, file, err := procedure.Find(name)
 	if err != nil {
 		return runbook.Runbook{}, &UsageError{err.Error()}
+	}
+	declared, err := procedure.Inputs(fsys, file)
+	if err != nil {
+		return runbook.Runbook{}, &UsageError{err.Error()}
+	}
+	inputs := maps.Clone(given)
+	if inputs == nil {
+		inputs = map[string]any{}
+	}
+	for name, otherwise := range map[string]topology.Site{"lost": t.Active(), "survivor": t.Standby()} {
+		if _, ok := inputs[name]; !ok && slices.Contains(declared, name) {
+			inputs[name] = string(otherwise)
+		}
 	}
 	rb, err := procedure.Load(fsys, file, inputs, procedure.Standard(t, estate))
 	if err != nil {
