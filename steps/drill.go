@@ -312,7 +312,7 @@ func (d *Drill) runOperator(ctx context.Context, procedure string, at crash) err
 	if d.person > 0 {
 		persons.Go(func() { d.beOnDuty(duty) })
 	}
-	o := operator{d.options.Kirikae, d.folder, func(line string) { d.say("operator", "%s", line) }}
+	o := operator{d.options.Kirikae, relative(d.folder), func(line string) { d.say("operator", "%s", line) }}
 	err := o.Run(ctx, procedure, "drill", at)
 	cancel()
 	persons.Wait()

@@ -14,6 +14,7 @@ import (
 	"github.com/kirikae/kirikae/drill/procedure"
 	"github.com/kirikae/kirikae/drill/runbook"
 	"github.com/kirikae/kirikae/fixtures"
+	"github.com/kirikae/kirikae/payment"
 	"github.com/kirikae/kirikae/topology"
 )
 
@@ -21,6 +22,7 @@ import (
 type promised struct {
 	meta     *history.Meta
 	topology *topology.Topology // nil before the sentence that names it
+	load     bool               // customers, canaries and samplers are at work
 }
 
 func promiseTopology(p *promised, args []string) error {
@@ -33,6 +35,31 @@ func promiseTopology(p *promised, args []string) error {
 		return err
 	}
 	p.topology = &t
+	return nil
+}
+
+// promiseDefect holds a planted defect against those that the app has, before a world is made for it.
+func promiseDefect(p *promised, args []string) error {
+	var known []string
+	for _, d := range payment.Defects() {
+		known = append(known, string(d))
+	}
+	switch {
+	case !slices.Contains(known, args[0]):
+		return topology.Unknown("defect of the app", args[0], known)
+	case p.topology != nil:
+		return errors.New("a defect is planted before the platform is up")
+	}
+	return nil
+}
+
+// promiseUp is for sentences that need the platform, promiseLoad for those that need customers too.
+func promiseUp(p *promised, _ []string) error { return promiseRegions(p, nil) }
+
+func promiseLoad(p *promised, _ []string) error {
+	if !p.load {
+		return errors.New(`the sentence 'the steady state has held for …' comes first`)
+	}
 	return nil
 }
 
@@ -53,7 +80,9 @@ func promiseRegions(p *promised, args []string) error {
 	return nil
 }
 
-func promiseFirstRegion(p *promised, args []string) error { return promiseRegions(p, args[:1]) }
+func promiseFirstRegion(p *promised, args []string) error {
+	return errors.Join(promiseRegions(p, args[:1]), promiseLoad(p, nil))
+}
 
 // promiseProcedure binds a procedure to the platform, as the operator will.
 func promiseProcedure(p *promised, args []string) error {
@@ -108,13 +137,14 @@ func BindProcedure(name string, given map[string]any, t topology.Topology, estat
 func promiseBaseline(p *promised, args []string) error {
 	d, err := duration(args[0])
 	p.meta.Objectives.Recovery.Baseline = history.Duration(d)
-	return err
+	p.load = true
+	return errors.Join(err, promiseUp(p, nil))
 }
 
 func promiseLag(p *promised, args []string) error {
 	d, err := duration(args[2])
 	p.meta.Objectives.LagMin = history.Duration(d)
-	return errors.Join(err, promiseRegions(p, args[:2]))
+	return errors.Join(err, promiseRegions(p, args[:2]), promiseLoad(p, nil))
 }
 
 func promiseRecovery(p *promised, args []string) error {

@@ -25,14 +25,14 @@ type sentence struct {
 // procedure, load again, final reads, judges. It reads as the experiment itself.
 func experiment(d *Drill) []sentence {
 	return []sentence{
-		{"Given", `the app has the defect "ack-before-commit"`, re(`the app has the defect "([^"]+)"`), d.plantDefect, nil},
+		{"Given", `the app has the defect "ack-before-commit"`, re(`the app has the defect "([^"]+)"`), d.plantDefect, promiseDefect},
 		{"Given", `traffic between the sites goes around the proxies`, re(`traffic between the sites goes around the proxies`), d.plantBypass, nil},
 		{"Given", `the platform of "two-region.yaml" is up`, re(`the platform of "([^"]+)" is up`), d.worldUp, promiseTopology},
 		{"Given", `customers make 50 payments a second, 10 % of them ignore the DNS TTL`, re(`customers make (\d+) payments? a second, (\d+) % of them ignore the DNS TTL`), d.payments, nil},
 		{"Given", `100 write probes a second measure the outage`, re(`(\d+) write probes? a second measure the outage`), d.probes, nil},
 		{"Given", `5 payment keys a second are repeated on purpose`, re(`(\d+) payment keys? a second (?:is|are) repeated on purpose`), d.repeats, nil},
 		{"Given", `the steady state has held for 10 s`, re(`the steady state has held for (DURATION)`), d.steadyState, promiseBaseline},
-		{"Given", `the DNS record "campaign" is added, younger than the procedure`, re(`the DNS record "([^"]+)" is added, younger than the procedure`), d.addRecord, nil},
+		{"Given", `the DNS record "campaign" is added, younger than the procedure`, re(`the DNS record "([^"]+)" is added, younger than the procedure`), d.addRecord, promiseUp},
 		{"Given", `replication from tokyo to osaka lags by at least 300 ms`, re(`replication from (\w+) to (\w+) lags by at least (DURATION)`), d.replicationLag, promiseLag},
 		{"Given", `osaka applies what it receives 2 s late`, re(`(\w+) applies what it receives (DURATION) late`), d.applyLate, promiseFirstRegion},
 		{"Given", `a person on duty changes the DNS records 1 s after being asked`, re(`a person on duty changes the DNS records (DURATION) after being asked`), d.personOnDuty, nil},
@@ -43,8 +43,8 @@ func experiment(d *Drill) []sentence {
 		{"When", `the operator runs "switchover"`, re(`the operator runs "([^"]+)"`), d.operate, promiseProcedure},
 		{"When", `the operator runs "switchover" again`, re(`the operator runs "([^"]+)" again`), d.operate, promiseProcedure},
 		{"When", `the operator runs "switchover" and is killed at step 2 "after-act"`, re(`the operator runs "([^"]+)" and is killed at step ([\d.]+) "([a-z-]+)"`), d.operateAndDie, promiseProcedure},
-		{"When", `the load goes on for 20 s`, re(`the load goes on for (DURATION)`), d.loadGoesOn, nil},
-		{"When", `the drill ends`, re(`the drill ends`), d.end, nil},
+		{"When", `the load goes on for 20 s`, re(`the load goes on for (DURATION)`), d.loadGoesOn, promiseLoad},
+		{"When", `the drill ends`, re(`the drill ends`), d.end, promiseUp},
 
 		{"Then", `the fault was real and the harness sane`, re(`the fault was real and the harness sane`), d.faultReal, nil},
 		{"Then", `every step of the procedure was confirmed`, re(`every step of the procedure was confirmed`), d.procedureConfirmed, nil},

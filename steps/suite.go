@@ -125,7 +125,7 @@ func (d *Drill) run(ctx context.Context) int {
 
 // finishReport renders the run folder and prints the verdict. Everything is read back from the folder.
 func (d *Drill) finishReport(judged check.Drill) error {
-	run, err := history.Load(d.folder)
+	run, err := history.Load(relative(d.folder)) // reports name the folder, and may leave this machine
 	if err != nil {
 		return err
 	}
@@ -137,6 +137,18 @@ func (d *Drill) finishReport(judged check.Drill) error {
 		return err
 	}
 	return reports.Terminal(d.options.Stdout, r, d.options.Color)
+}
+
+// relative is a path as seen from the working folder, where it lies below that; else the path as it is.
+func relative(path string) string {
+	here, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	if r, err := filepath.Rel(here, path); err == nil && filepath.IsLocal(r) {
+		return r
+	}
+	return path
 }
 
 // makeFolder makes the run folder reports/out/<time>-<name>/.
