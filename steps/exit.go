@@ -2,6 +2,7 @@ package steps
 
 import (
 	"errors"
+	"syscall"
 
 	"github.com/kirikae/kirikae/topology"
 )
@@ -40,7 +41,7 @@ func ExitOf(err error) int {
 		return ExitUsage
 	case errors.Is(err, ErrNothingSelected):
 		return ExitNothing
-	case errors.Is(err, topology.ErrEnvironment):
+	case errors.Is(err, topology.ErrEnvironment), errors.Is(err, syscall.ENOSPC):
 		return ExitEnvironment
 	}
 	return ExitHarness

@@ -321,11 +321,11 @@ func (d *Drill) close(stepErr error) error {
 	}
 	interrupted := d.ctx.Err() != nil
 	if d.judged == nil {
-		d.breakOff(stepErr, interrupted)
-	}
-	if d.judged == nil {
-		d.code = ExitHarness
-		return nil
+		if err := d.breakOff(stepErr, interrupted); err != nil {
+			d.say("drill", "cannot judge: %v", err)
+			d.code = ExitOf(err)
+			return nil
+		}
 	}
 	d.code = check.ExitCode(*d.judged, d.meta.Expectation)
 	switch {
@@ -341,7 +341,7 @@ func (d *Drill) close(stepErr error) error {
 
 // breakOff closes a drill that did not come to its end: whatever can still be read is read, the world is taken down within its
 // own budget, and the folder is judged as an interrupted run.
-func (d *Drill) breakOff(stepErr error, interrupted bool) {
+func (d *Drill) breakOff(stepErr error, interrupted bool) error {
 	why := "the drill ended before it was judged"
 	if stepErr != nil {
 		why = stepErr.Error()
@@ -367,9 +367,7 @@ func (d *Drill) breakOff(stepErr error, interrupted bool) {
 		}
 	}
 	d.worldDown()
-	if err := d.judge(why); err != nil {
-		d.say("drill", "cannot judge: %v", err)
-	}
+	return d.judge(why)
 }
 
 func isUsage(err error) bool {

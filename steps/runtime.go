@@ -77,7 +77,7 @@ func Up(ctx context.Context, kirikae, paymentd, out, file string, spec WorldSpec
 	if _, err := StartWorld(ctx, kirikae, spec, func(line string) { p.Say("world", "%s", line) }); err != nil {
 		return "", err
 	}
-	return folder, pointLatest(out, folder)
+	return relative(folder), pointLatest(out, folder)
 }
 
 // pointLatest makes reports/out/latest lead to a run folder.

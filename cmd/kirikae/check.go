@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -8,6 +11,7 @@ import (
 	"github.com/kirikae/kirikae/drill/check"
 	"github.com/kirikae/kirikae/drill/history"
 	"github.com/kirikae/kirikae/reports"
+	"github.com/kirikae/kirikae/steps"
 )
 
 func checkCommand() *cobra.Command {
@@ -56,6 +60,9 @@ func judge(arg string) (folder string, r reports.Report, code int, err error) {
 		return "", r, 0, err
 	}
 	run, err := history.Load(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", r, 0, &steps.UsageError{Text: fmt.Sprintf("run %s: no %s in it, so it was no drill; `kirikae up` makes worlds without one", arg, history.MetaFile)}
+	}
 	if err != nil {
 		return "", r, 0, err
 	}
