@@ -35,8 +35,8 @@ drills: provision ## the region loss and every planted row
 known-bad: provision ## only the planted rows
 	$(RUN) features/known_bad.feature
 
-bench: ## benchmarks of judges, history and links
-	go test -run '^$$' -bench . -benchmem ./drill/... ./topology/wan/
+bench: ## benchmarks of judges and history
+	go test -run '^$$' -bench . -benchmem ./drill/...
 
 nightly: test ## everything; later tiers add to it
 

@@ -40,5 +40,9 @@ func EndFacts(run *history.Run) Result {
 	if len(findings) > 0 {
 		says = fmt.Sprintf("%d of %d facts differ", len(findings), len(keys))
 	}
-	return Conclude(NameEndFacts, says, len(findings) > 0, []Counter{{Name: "facts", Have: int64(len(got)), Need: 10}}, findings)
+	evidence := []Counter{{Name: "facts", Have: int64(len(got)), Need: 10}}
+	if why := interrupted(run); why != "" && len(findings) > 0 { // it was on its way there
+		return Hold(NameEndFacts, says, evidence, findings, "the drill ended early: "+why)
+	}
+	return Conclude(NameEndFacts, says, len(findings) > 0, evidence, findings)
 }

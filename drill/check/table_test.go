@@ -654,6 +654,9 @@ func TestEndFacts(t *testing.T) {
 		{"another value", func(r *history.Run) { r.Evidence.Facts["dns"] = "tokyo" }, fail, "differ"},
 		{"one is missing", func(r *history.Run) { delete(r.Evidence.Facts, "dns") }, fail, "differ"},
 		{"one too many", func(r *history.Run) { r.Evidence.Facts["other"] = "1" }, fail, "differ"},
+		{"another value, and the drill ended early", func(r *history.Run) {
+			r.Evidence.Facts["dns"], r.Meta.Interrupt = "tokyo", "the operator was killed"
+		}, open, "ended early"},
 		{"not read", func(r *history.Run) { r.Evidence.Facts = nil }, open, "not read"},
 		{"not stated", func(r *history.Run) { r.Meta.Facts = nil }, open, "does not name"},
 	})
