@@ -14,9 +14,10 @@ import (
 	"time"
 )
 
-// TestKilledAtAnyMoment kills the drill, the world or the operator by SIGKILL at random moments of a real drill. Whatever was
-// killed: the drill ends (or is dead), the run can still be judged and is no PASS before its end, the next start sweeps, and no
-// process and no state of the world is left. KIRIKAE_KILLS says how often; KIRIKAE_SEED repeats a series.
+// TestKilledAtAnyMoment kills the drill, the world or the operator by SIGKILL at random moments of a real drill, or interrupts
+// it as Ctrl-C does. Whatever was killed: the drill ends (or is dead), the run can still be judged and is no PASS before its
+// end, the next start sweeps, and no process and no state of the world is left; an interrupted one has cleaned up by itself and
+// exits with 130. KIRIKAE_KILLS says how often; KIRIKAE_SEED repeats a series.
 func TestKilledAtAnyMoment(t *testing.T) {
 	if os.Getenv("KIRIKAE_LIVE") != "1" {
 		t.Skip("kills real drills: set KIRIKAE_LIVE=1")
@@ -32,7 +33,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 	kirikae := filepath.Join(bin, "kirikae")
 	for i := range kills {
-		victim := []string{"drill", "world", "operator"}[rng.IntN(3)]
+		victim := []string{"drill", "world", "operator", "interrupt"}[(i+rng.IntN(2))%4] // each kind comes up
 		after := time.Duration(rng.IntN(60_000)) * time.Millisecond
 		t.Run(fmt.Sprintf("%d-%s-%s", i+1, victim, after.Round(100*time.Millisecond)), func(t *testing.T) {
 			killOnce(t, kirikae, victim, after)
@@ -65,16 +66,28 @@ func killOnce(t *testing.T, kirikae, victim string, after time.Duration) {
 
 	time.Sleep(after) // the moment is the test's input
 	pid := drill.Process.Pid
-	if victim != "drill" {
+	if victim == "world" || victim == "operator" {
 		pid = childOf(t, pid, map[string]string{"world": "world", "operator": "operate"}[victim], ended)
+	}
+	signal := syscall.SIGKILL
+	if victim == "interrupt" {
+		signal = syscall.SIGINT
 	}
 	if pid == 0 {
 		t.Logf("the drill ended before there was a %s to kill", victim)
-	} else if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+	} else if err := syscall.Kill(pid, signal); err != nil {
 		t.Logf("kill %s: %v", victim, err)
 	}
 	select {
 	case <-ended:
+		if code := drill.ProcessState.ExitCode(); victim == "interrupt" && code != 130 && code != 0 { // 0: it had ended by then
+			t.Errorf("an interrupted drill exits with %d:\n%s", code, tail(said.String()))
+		}
+		if victim == "interrupt" {
+			for _, left := range leftovers(t, out) {
+				t.Errorf("left behind by an interrupted drill: %s", left)
+			}
+		}
 	case <-time.After(4 * time.Minute):
 		_ = drill.Process.Kill()
 		t.Fatalf("the drill did not end after its %s was killed:\n%s", victim, tail(said.String()))
