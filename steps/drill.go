@@ -36,6 +36,7 @@ type Drill struct {
 	defects map[string][]string
 	plan    workload.Plan
 	person  time.Duration // after which the person on duty acts; 0: nobody is on duty
+	who     string        // who runs procedures, and on whose decision, for the journal
 
 	process  *childWorld
 	world    topology.World
@@ -45,6 +46,7 @@ type Drill struct {
 	guard    *fault.Guard
 	lost     topology.Site // set by the fault
 	samplers []*workload.Sampler
+	lag      *workload.LagSampler // one of the samplers; nil: nobody asked
 
 	evidence history.Evidence
 	ended    bool // end was begun
@@ -258,6 +260,9 @@ func (d *Drill) inject(ctx context.Context, site topology.Site, f fault.Fault) e
 	d.phase(history.PhaseFault)
 	d.lost = site
 	done, err := d.guard.Inject(ctx, f)
+	if d.lag != nil {
+		d.lag.Stop()
+	}
 	if err != nil {
 		return err
 	}
@@ -278,6 +283,7 @@ func (d *Drill) decide(ctx context.Context, after string) error {
 		return err
 	}
 	d.record.Mark(history.KindDecision, "switchover", history.PersonData{Who: personInCharge, Did: "decided to switch over"})
+	d.who = dutyPerson + ", as " + personInCharge + " decided"
 	d.say("person", "%s decides to switch over", personInCharge)
 	return nil
 }
@@ -313,7 +319,7 @@ func (d *Drill) runOperator(ctx context.Context, procedure string, at crash) err
 		persons.Go(func() { d.beOnDuty(duty) })
 	}
 	o := operator{d.options.Kirikae, relative(d.folder), func(line string) { d.say("operator", "%s", line) }}
-	err := o.Run(ctx, procedure, "drill", at)
+	err := o.Run(ctx, procedure, or(d.who, dutyPerson), at)
 	cancel()
 	persons.Wait()
 	if err == nil {

@@ -70,7 +70,7 @@ func (d *Drill) startSamplers(t topology.Topology) error {
 }
 
 // waitLag measures how old the newest canary row is that a region shows, until it is as old as wanted. The measuring goes on
-// until the drill ends.
+// until a region is lost: from then on nothing is replicated, and an age is no lag.
 func (d *Drill) waitLag(ctx context.Context, site topology.Site, least time.Duration) error {
 	db, err := d.estate.mysql(site)
 	if err != nil {
@@ -78,7 +78,7 @@ func (d *Drill) waitLag(ctx context.Context, site topology.Site, least time.Dura
 	}
 	from := newestFrom{db, string(d.world.Topology().Active())}
 	sampler := workload.SampleLag(d.ctx, d.record, db.Name(), from, receivedPeriod, watchLimit)
-	d.samplers = append(d.samplers, sampler.Sampler)
+	d.samplers, d.lag = append(d.samplers, sampler.Sampler), sampler
 	return sampler.WaitLag(ctx, least)
 }
 
