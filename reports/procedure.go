@@ -90,7 +90,7 @@ func (s *Step) add(e history.Entry) {
 	s.ended = max(s.ended, e.T)
 	waiting := len(s.waits) > 0 && s.waits[len(s.waits)-1].to == 0
 	switch e.Kind {
-	case history.EntryAct, history.EntryConfirm, history.EntryAlready, history.EntryFailed:
+	case history.EntryAct, history.EntryConfirm, history.EntryAlready, history.EntryFailed, history.EntryStopped:
 		if waiting {
 			s.waits[len(s.waits)-1].to = e.T
 		}

@@ -186,6 +186,8 @@ func TestProcedure(t *testing.T) {
 	judgeTable(t, check.NameProcedure, check.Procedure, []bend{
 		{"good", nil, pass, "9 steps confirmed in order, 1 of them by a person"},
 		{"none was run", func(r *history.Run) { r.Journal = nil }, open, "no procedure"},
+		{"the operator was told to stop, and the drill with it", func(r *history.Run) { cutShort(r, history.EntryStopped) }, open, "ended early"},
+		{"the operator failed, and the drill ended with it", func(r *history.Run) { cutShort(r, history.EntryFailed) }, fail, "failed"},
 		{"a step was never confirmed", without(history.EntryConfirm, "3"), fail, "step 3 was never confirmed"},
 		{"a step of the plan never happened", entries(func(j []history.Entry) []history.Entry {
 			return slices.DeleteFunc(j, func(e history.Entry) bool { return e.Step == "7.1" })
@@ -660,4 +662,16 @@ func TestEndFacts(t *testing.T) {
 		{"not read", func(r *history.Run) { r.Evidence.Facts = nil }, open, "not read"},
 		{"not stated", func(r *history.Run) { r.Meta.Facts = nil }, open, "does not name"},
 	})
+}
+
+// cutShort ends a run's journal in the middle of its fifth step, with an entry of one kind, and the drill with it.
+func cutShort(r *history.Run, kind string) {
+	for i, e := range r.Journal {
+		if e.Kind == history.EntryIntent && strings.HasPrefix(e.Step, "5") {
+			e.Kind, e.Error = kind, "waited for the application"
+			r.Journal = append(r.Journal[:i+1:i+1], e)
+			break
+		}
+	}
+	r.Meta.Interrupt = "interrupted by a signal"
 }

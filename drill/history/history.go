@@ -246,6 +246,7 @@ const (
 	EntryNote    = "note"    // evidence that a running act put down before it went on; without a step: what the preflight read
 	EntryWait    = "wait"    // waiting for a person, or (Saw) for a state
 	EntryFailed  = "failed"  // the step failed; the operator stops
+	EntryStopped = "stopped" // the operator was told to stop (Ctrl-C) in the middle of the step: it did not fail, and can be resumed
 	EntryEnd     = "end"     // all steps confirmed
 	EntryRefused = "refused" // preflight or lock refused; nothing was changed
 )

@@ -159,6 +159,7 @@ func (e *engine) step(ctx context.Context, s Step) error {
 		}
 		return e.record(s, entry, cause)
 	}
+	told := ctx // ends when somebody tells the operator to stop, not when the budget does
 	ctx, cancel := context.WithTimeoutCause(ctx, s.Budget, fmt.Errorf("its budget of %v ended", s.Budget))
 	defer cancel()
 	notes := &notes{e: e, step: s, attempt: attempt}
@@ -170,7 +171,7 @@ func (e *engine) step(ctx context.Context, s Step) error {
 	}
 	saw, err = e.read(ctx, s, s.Action.Check)
 	if err != nil {
-		return e.fail(s, mark, saw, fmt.Errorf("check: %w", err))
+		return e.fail(told, s, mark, saw, fmt.Errorf("check: %w", err))
 	}
 	e.crash(s, BeforeIntent)
 	announce := history.EntryIntent
@@ -184,7 +185,7 @@ func (e *engine) step(ctx context.Context, s Step) error {
 	if s.Manual {
 		saw, err = e.poll(ctx, s, confirm)
 		if err != nil {
-			return e.fail(s, mark, saw, err)
+			return e.fail(told, s, mark, saw, err)
 		}
 		e.crash(s, AfterAct)
 		return e.wrap(s, mark(history.EntryConfirm, saw, nil))
@@ -203,13 +204,13 @@ func (e *engine) step(ctx context.Context, s Step) error {
 	if acted != nil { // an answer that was lost is no act that was lost: the state decides, once
 		saw, err = e.read(context.WithoutCancel(ctx), s, confirm)
 		if err != nil {
-			return e.fail(s, mark, saw, acted)
+			return e.fail(told, s, mark, saw, acted)
 		}
 		return e.wrap(s, mark(history.EntryConfirm, saw, nil))
 	}
 	saw, err = e.poll(ctx, s, confirm)
 	if err != nil {
-		return e.fail(s, mark, saw, err)
+		return e.fail(told, s, mark, saw, err)
 	}
 	return e.wrap(s, mark(history.EntryConfirm, saw, nil))
 }
@@ -250,9 +251,13 @@ func (e *engine) poll(ctx context.Context, s Step, confirm func(context.Context)
 	}
 }
 
-// fail records a failed step and returns its error.
-func (e *engine) fail(s Step, mark func(string, Seen, error) error, saw Seen, err error) error {
-	return e.wrap(s, errors.Join(err, mark(history.EntryFailed, saw, err)))
+// fail records that a step did not come to its end, and returns the error. An operator that was told to stop did not fail.
+func (e *engine) fail(told context.Context, s Step, mark func(string, Seen, error) error, saw Seen, err error) error {
+	kind := history.EntryFailed
+	if told.Err() != nil {
+		kind = history.EntryStopped
+	}
+	return e.wrap(s, errors.Join(err, mark(kind, saw, err)))
 }
 
 func (e *engine) wrap(s Step, err error) error {

@@ -275,7 +275,7 @@ func TestInterrupted(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "until Ctrl-C") {
 		t.Fatal(err)
 	}
-	if got := told(t, path); got != "begin, note, intent 1, act 1, failed 1" {
+	if got := told(t, path); got != "begin, note, intent 1, act 1, stopped 1" {
 		t.Error(got)
 	}
 }
