@@ -95,18 +95,25 @@ func (s set) wanted(ctx context.Context) (map[string]string, error) {
 	return out, nil
 }
 
-func (s set) Check(ctx context.Context) (runbook.Seen, error) {
-	wanted, err := s.wanted(ctx)
-	if err != nil {
-		return nil, err
+// compare reads what the parameters shall be and what they are.
+func (s set) compare(ctx context.Context) (wanted map[string]string, version int64, values map[string]string, err error) {
+	if wanted, err = s.wanted(ctx); err != nil {
+		return nil, 0, nil, err
 	}
 	store, err := s.estate.Params(s.region)
 	if err != nil {
-		return nil, err
+		return nil, 0, nil, err
 	}
-	version, _, err := store.Read(ctx)
+	if version, values, err = store.Read(ctx); err != nil {
+		return nil, 0, nil, fmt.Errorf("read parameters of %s: %w", s.region, err)
+	}
+	return wanted, version, values, nil
+}
+
+func (s set) Check(ctx context.Context) (runbook.Seen, error) {
+	wanted, version, _, err := s.compare(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("read parameters of %s: %w", s.region, err)
+		return nil, err
 	}
 	return runbook.Seen{"version": version, "wanted": wanted}, nil
 }
@@ -146,17 +153,9 @@ func (s set) owns(ctx context.Context) error {
 
 // Confirm: the store gives the values back, and the nodes that must work by them say that they do.
 func (s set) Confirm(ctx context.Context, _ runbook.Notes) (runbook.Seen, error) {
-	wanted, err := s.wanted(ctx)
+	wanted, version, values, err := s.compare(ctx)
 	if err != nil {
 		return nil, err
-	}
-	store, err := s.estate.Params(s.region)
-	if err != nil {
-		return nil, err
-	}
-	version, values, err := store.Read(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read parameters of %s: %w", s.region, err)
 	}
 	saw := runbook.Seen{"version": version}
 	if missing := differ(wanted, values); missing != "" {
