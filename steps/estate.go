@@ -89,7 +89,7 @@ func (e *Estate) mysql(site topology.Site) (*mysql.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	address, err := n.Endpoint(topology.ServiceMySQL)
+	address, err := n.Reach(topology.ServiceMySQL)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ func (e *Estate) cassandra(ctx context.Context, site topology.Site) (*cassandra.
 	}
 	var contact []string
 	for _, n := range e.Nodes(site, topology.Cassandra) {
-		address, err := n.Endpoint(topology.ServiceCQL)
+		address, err := n.Reach(topology.ServiceCQL)
 		if err != nil {
 			return nil, err
 		}
@@ -151,7 +151,7 @@ func (e *Estate) Writers() ([]workload.Canary, error) {
 	var out []workload.Canary
 	for _, r := range e.Topology().Regions {
 		for _, n := range e.Nodes(r.Name, topology.MySQL) {
-			address, err := n.Endpoint(topology.ServiceMySQL)
+			address, err := n.Reach(topology.ServiceMySQL)
 			if err != nil {
 				return nil, err
 			}
@@ -200,7 +200,7 @@ func (e *Estate) Payments(site topology.Site) (procedure.Payments, error) {
 
 // Status implements procedure.Estate: what a node of the platform says of itself.
 func (e *Estate) Status(ctx context.Context, n topology.Node) (procedure.Status, error) {
-	address, err := n.Endpoint(topology.ServiceHTTP)
+	address, err := n.Reach(topology.ServiceHTTP)
 	if err != nil {
 		return procedure.Status{}, err
 	}
@@ -225,7 +225,7 @@ func (e *Estate) url(site topology.Site, kind topology.Kind) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	address, err := n.Endpoint(topology.ServiceHTTP)
+	address, err := n.Reach(topology.ServiceHTTP)
 	if err != nil {
 		return "", err
 	}

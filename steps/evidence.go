@@ -50,7 +50,7 @@ func (e *Estate) Charges(ctx context.Context) ([]history.Charge, error) {
 func (e *Estate) lostJournal(ctx context.Context, site topology.Site) (history.JournalRows, error) {
 	var contact []string
 	for _, n := range e.Nodes(site, topology.Cassandra) {
-		address, err := n.Endpoint(topology.ServiceCQL)
+		address, err := n.Reach(topology.ServiceCQL)
 		if err != nil {
 			return history.JournalRows{}, err
 		}

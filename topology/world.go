@@ -61,7 +61,16 @@ type About struct {
 	Engines map[string]string // product → version, from the installation; servers confirm it
 	Owner   Owner             // process that owns the world
 	ID      string            // short name of the world
+	Images  []Image           // containers' images; empty where there are no containers
 	Secret  string            // password of the world's database users, made at random for this world
+}
+
+// Image is what containers of a world were made from.
+type Image struct {
+	Name      string `json:"name"`      // in the table of images: "mysql"
+	Reference string `json:"reference"` // "mysql:9.7.4"
+	ID        string `json:"id"`        // the engine's, sha256:…
+	Source    string `json:"source"`    // official, built
 }
 
 // Owner identifies the process that a world lives and dies with. PID alone would be reused.
@@ -91,6 +100,9 @@ type Node interface {
 	Wipe(ctx context.Context) error
 	// Endpoint is the address of one of its services as seen from inside its own site, "host:port".
 	Endpoint(s Service) (string, error)
+	// Reach is the address of the same service for a process of this machine that belongs to no site: the harness, an operator.
+	// It stays the same over restarts. Where every process stands on one loopback, it is the Endpoint.
+	Reach(s Service) (string, error)
 	// Logs returns the last n lines it wrote.
 	Logs(ctx context.Context, n int) ([]string, error)
 }
@@ -180,6 +192,7 @@ const (
 type Door struct {
 	Node     string // target node
 	Address  string // host:port that the dialling site uses
+	Reach    string // host:port of the same door for a process of this machine that belongs to no site
 	Upstream bool   // this link's bytes go from the dialler to the target; false: they come back
 }
 

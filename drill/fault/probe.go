@@ -59,10 +59,10 @@ func newProber(w topology.World, rec *history.Recorder, patience time.Duration) 
 	known := map[string]*door{}
 	for _, l := range w.Links() {
 		for _, td := range l.Doors() {
-			d := known[td.Address]
+			d := known[td.Reach]
 			if d == nil {
 				d = &door{Door: td, protocol: protocolOf(l.ID().Service), renew: make(chan struct{}, 1)}
-				known[td.Address] = d
+				known[td.Reach] = d
 				p.doors = append(p.doors, d)
 			}
 			if td.Upstream {
@@ -107,7 +107,7 @@ func (d *door) hold(ctx context.Context, ready func()) {
 func (d *door) fresh(ctx context.Context) *line {
 	ctx, cancel := context.WithTimeout(ctx, holdWithin)
 	defer cancel()
-	l, _ := dialLine(ctx, d.Address)
+	l, _ := dialLine(ctx, d.Reach)
 	if l == nil {
 		return nil
 	}
@@ -296,7 +296,7 @@ func (p *prober) probe(ctx context.Context, when string, d *door, up, down topol
 	}
 	both.Go(func() {
 		for range openTries {
-			fresh, rtt = call(ctx, d.protocol, d.Address)
+			fresh, rtt = call(ctx, d.protocol, d.Reach)
 			if e.declared != sawOpen || fresh == answered && rtt <= e.delay+openWithin || ctx.Err() != nil {
 				return
 			}

@@ -361,7 +361,7 @@ func newWorld(t *testing.T) *fakeWorld {
 				w.links = append(w.links, &fakeLink{world: w, id: d.id})
 			}
 			l := w.links[i]
-			l.doors = append(l.doors, topology.Door{Node: node, Address: p.address, Upstream: d.up})
+			l.doors = append(l.doors, topology.Door{Node: node, Address: p.address, Reach: p.address, Upstream: d.up})
 			l.proxy = append(l.proxy, p)
 		}
 	}

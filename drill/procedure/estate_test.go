@@ -200,6 +200,7 @@ func (n *node) Logs(context.Context, int) ([]string, error) { return nil, nil }
 func (n *node) Endpoint(s topology.Service) (string, error) {
 	return fmt.Sprintf("%s:%d", n.name, s.Port()), nil
 }
+func (n *node) Reach(s topology.Service) (string, error) { return n.Endpoint(s) }
 
 type link struct {
 	land   *land

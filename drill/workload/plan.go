@@ -61,7 +61,7 @@ func Entries(w topology.World) map[string]string {
 			continue
 		}
 		for _, d := range l.Doors() {
-			if host, _, err := net.SplitHostPort(d.Address); err == nil && d.Upstream {
+			if host, _, err := net.SplitHostPort(d.Reach); err == nil && d.Upstream {
 				sites[host] = string(id.To)
 			}
 		}

@@ -255,6 +255,9 @@ func (n *node) Endpoint(s topology.Service) (string, error) {
 	return "", fmt.Errorf("endpoint of %s: %w", n.n.Name, topology.Unknown("service", string(s), known))
 }
 
+// Reach implements topology.Node: every process of the machine stands on the same loopback.
+func (n *node) Reach(s topology.Service) (string, error) { return n.Endpoint(s) }
+
 func (n *node) Logs(ctx context.Context, lines int) ([]string, error) {
 	var a logsAnswer
 	if err := n.w.call(ctx, http.MethodGet, "/nodes/"+url.PathEscape(n.n.Name)+"/logs?n="+strconv.Itoa(lines), nil, &a); err != nil {

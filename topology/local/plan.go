@@ -73,7 +73,7 @@ func layout(t topology.Topology, octet int, bypass bool) plan {
 			service, door := doorOf(n.Kind), n.Endpoints[portOf(n.Kind)]
 			host := p.host(100+10*p.number(from)+p.number(n.Site), last(n.Host))
 			r := wan.Route{From: from, To: n.Site, Service: service, Node: n.Name, Door: wan.Address(host, portOf(n.Kind)), Target: door}
-			r.Listen = r.Door
+			r.Listen, r.Reach = r.Door, r.Door
 			if bypass {
 				r.Listen = wan.Address(p.host(200+10*p.number(from)+p.number(n.Site), last(n.Host)), portOf(n.Kind))
 			}

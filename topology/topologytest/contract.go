@@ -273,22 +273,22 @@ func (c *contract) links(t *testing.T) {
 			before, err := l.Layers(t.Context())
 			must(t, err)
 			for _, d := range l.Doors() {
-				if _, err := ping(service, d.Address, patience); err != nil {
-					t.Fatalf("open, %s: %v", d.Address, err)
+				if _, err := ping(service, d.Reach, patience); err != nil {
+					t.Fatalf("open, %s: %v", d.Reach, err)
 				}
 			}
 			door := l.Doors()[0]
 			if service == topology.ServiceCassandra { // it answers with the end of the connection, which no delay and no hole holds back
 				door = l.Doors()[slices.IndexFunc(l.Doors(), func(d topology.Door) bool { return d.Upstream })]
 			}
-			old, err := dial(service, door.Address, patience)
+			old, err := dial(service, door.Reach, patience)
 			must(t, err)
 			defer old.Close()
 
 			must(t, l.SetFault(t.Context(), topology.Fault{Kind: topology.Cut}))
 			for _, d := range l.Doors() {
-				if _, err := ping(service, d.Address, patience); !closed(err) {
-					t.Errorf("cut, a new connection to %s: %v", d.Address, err)
+				if _, err := ping(service, d.Reach, patience); !closed(err) {
+					t.Errorf("cut, a new connection to %s: %v", d.Reach, err)
 				}
 			}
 			if service != topology.ServiceCassandra { // its far end would hang up, too
@@ -297,22 +297,22 @@ func (c *contract) links(t *testing.T) {
 				}
 			}
 			must(t, l.SetFault(t.Context(), topology.Fault{}))
-			if _, err := ping(service, door.Address, patience); err != nil {
+			if _, err := ping(service, door.Reach, patience); err != nil {
 				t.Errorf("healed: %v", err)
 			}
 
 			far := 120 * time.Millisecond
 			must(t, l.SetFault(t.Context(), topology.Fault{Kind: topology.Slow, Delay: far}))
-			if rtt, err := ping(service, door.Address, patience); err != nil || rtt < far || rtt > 2*far+time.Second {
+			if rtt, err := ping(service, door.Reach, patience); err != nil || rtt < far || rtt > 2*far+time.Second {
 				t.Errorf("slow: %s, %v", rtt, err)
 			}
 
 			must(t, l.SetFault(t.Context(), topology.Fault{Kind: topology.BlackHole}))
-			if _, err := ping(service, door.Address, 300*time.Millisecond); !timedOut(err) {
+			if _, err := ping(service, door.Reach, 300*time.Millisecond); !timedOut(err) {
 				t.Errorf("black hole: %v", err)
 			}
 			must(t, l.SetFault(t.Context(), topology.Fault{}))
-			if _, err := ping(service, door.Address, patience); err != nil {
+			if _, err := ping(service, door.Reach, patience); err != nil {
 				t.Errorf("healed: %v", err)
 			}
 			if after, err := l.Layers(t.Context()); err != nil || after != before {
@@ -329,7 +329,7 @@ func (c *contract) layers(t *testing.T) {
 		t.Helper()
 		x, err := l.Layers(t.Context())
 		must(t, err)
-		_, err = ping(topology.ServiceCassandra, l.Doors()[0].Address, 2*time.Second)
+		_, err = ping(topology.ServiceCassandra, l.Doors()[0].Reach, 2*time.Second)
 		if x.Open() != want || (err == nil) != want {
 			t.Fatalf("layers %+v, ping %v, want open %v", x, err, want)
 		}
@@ -469,7 +469,7 @@ func doorHost(t *testing.T, l topology.Link, upstream bool) string {
 	t.Helper()
 	for _, d := range l.Doors() {
 		if d.Upstream == upstream {
-			host, _, _ := strings.Cut(d.Address, ":")
+			host, _, _ := strings.Cut(d.Reach, ":")
 			return host
 		}
 	}
@@ -625,10 +625,10 @@ func (c *contract) sweep(t *testing.T) {
 		if x, err := l.Layers(t.Context()); err != nil || x.Open() {
 			t.Errorf("cut link %s says %+v, %v", l.ID(), x, err)
 		}
-		if _, err := ping(l.ID().Service, l.Doors()[0].Address, 3*time.Second); err != nil {
+		if _, err := ping(l.ID().Service, l.Doors()[0].Reach, 3*time.Second); err != nil {
 			t.Errorf("traffic does not go around link %s: %v", l.ID(), err)
 		}
-		if _, err := ping(l.ID().Service, c.link(t, l.ID().From, l.ID().To, l.ID().Service).Doors()[0].Address, 3*time.Second); err != nil && l.ID().From != c.active && l.ID().To != c.active {
+		if _, err := ping(l.ID().Service, c.link(t, l.ID().From, l.ID().To, l.ID().Service).Doors()[0].Reach, 3*time.Second); err != nil && l.ID().From != c.active && l.ID().To != c.active {
 			t.Errorf("link %s of the other world was cut, too: %v", l.ID(), err)
 		}
 	}

@@ -20,6 +20,7 @@ type Route struct {
 	Service topology.Service `json:"service"`
 	Node    string           `json:"node"`   // target
 	Door    string           `json:"door"`   // host:port that is dialled
+	Reach   string           `json:"reach"`  // the same door for a process of this machine that belongs to no site
 	Listen  string           `json:"listen"` // host:port where toxiproxy listens; the door itself, unless a defect is planted
 	Target  string           `json:"target"` // host:port of the node
 }
@@ -322,7 +323,7 @@ func (l *Link) do(ctx context.Context, format string, f func(*topology.Layers)) 
 func (l *Link) Doors() []topology.Door {
 	doors := make([]topology.Door, 0, len(l.routes))
 	for _, r := range l.routes {
-		doors = append(doors, topology.Door{Node: r.Node, Address: r.Door, Upstream: r.Upstream() == l.spec.ID})
+		doors = append(doors, topology.Door{Node: r.Node, Address: r.Door, Reach: r.Reach, Upstream: r.Upstream() == l.spec.ID})
 	}
 	return doors
 }
