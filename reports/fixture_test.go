@@ -21,6 +21,16 @@ func goodRun() *history.Run {
 	return run
 }
 
+// contained is the same run in containers.
+func contained(run *history.Run) *history.Run {
+	run.Meta.Runtime = "docker"
+	run.Meta.Images = []history.Image{
+		{Name: "mysql", Reference: "mysql:9.7.4", ID: "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", Source: "official"},
+		{Name: "cassandra", Reference: "kirikae/cassandra:5.0.9-0123456789ab", ID: "sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210", Source: "built"},
+	}
+	return run
+}
+
 func goodDrill() check.Drill {
 	recovery := check.Conclude(check.NameRecovery, "12.1 – 12.2 s, back 7.4 s after the decision (target 60 s)", false, count("probes in the outage", 1204, 100), nil)
 	recovery.Numbers = map[string]check.Interval{"outage": {Lower: 12.1, Upper: 12.2, Unit: "s"}, "since decision": {Lower: 7.35, Upper: 7.44, Unit: "s"}}

@@ -28,7 +28,7 @@ func page(w *bytes.Buffer, r Report) error {
 	t, err := template.New("report").Funcs(template.FuncMap{
 		"yen": yen, "seconds": seconds, "sign": sign, "some": some, "why": why,
 		"slug":   slug,
-		"number": number,
+		"number": number, "short": short,
 	}).Parse(read("report.html.tmpl"))
 	if err != nil {
 		return err

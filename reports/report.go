@@ -65,6 +65,7 @@ type World struct {
 	Runtime   string            `json:"runtime"`
 	Simulated bool              `json:"simulated"`
 	Engines   map[string]string `json:"engines"` // product → version
+	Images    []history.Image   `json:"images"`  // of its containers; empty where there are none
 	Topology  string            `json:"topology"`
 	Active    string            `json:"active"`  // region that was lost
 	Standby   string            `json:"standby"` // region that took over
@@ -90,7 +91,7 @@ func Build(run *history.Run, d check.Drill) Report {
 		},
 		Seed: m.Seed,
 		World: World{
-			Runtime: m.Runtime, Simulated: m.Simulated, Engines: m.Engines, Topology: m.Topology,
+			Runtime: m.Runtime, Simulated: m.Simulated, Engines: m.Engines, Images: list(m.Images), Topology: m.Topology,
 			Active: m.Active, Standby: m.Standby, Procedure: m.Procedure,
 		},
 		Started:     m.Started,

@@ -36,6 +36,7 @@ var cases = sync.OnceValue(func() map[string]Report {
 	return map[string]Report{
 		"pass":            Build(goodRun(), goodDrill()),
 		"fail":            Build(dropped, droppedDrill(dropped, keys)),
+		"containers":      Build(contained(goodRun()), goodDrill()),
 		"killed":          Build(killed, unknownDrill(killed)),
 		"planted-found":   Build(found, droppedDrill(found, foundKeys)),
 		"planted-missed":  Build(missed, goodDrill()),
@@ -53,6 +54,7 @@ func hostile() Report {
 	run.Meta.Name, run.Meta.Feature, run.Meta.Procedure, run.Meta.Interrupt, run.Meta.Topology = evil, "features/a b.feature", evil, evil, evil
 	run.Meta.Tags, run.Meta.Steps, run.Meta.Planted = []string{evil}, []string{evil}, []string{evil}
 	run.Meta.Engines[evil] = evil
+	run.Meta.Images = []history.Image{{Name: evil, Reference: evil, ID: evil, Source: "built"}}
 	for i := range run.Journal {
 		run.Journal[i].Title, run.Journal[i].Verb, run.Journal[i].Who = evil, evil, evil
 	}
@@ -292,6 +294,11 @@ func TestPage(t *testing.T) {
 		for _, outside := range []string{"http:", "https:", "@import", "url(", "fetch(", "ZgotmplZ"} {
 			if strings.Contains(b.String(), outside) {
 				t.Errorf("%s: the page holds %q", name, outside)
+			}
+		}
+		for _, i := range r.World.Images {
+			if name != "hostile-strings" && !strings.Contains(b.String(), i.Reference+" ("+i.Source+")") {
+				t.Errorf("%s: the page does not name image %s", name, i.Reference)
 			}
 		}
 		if !strings.Contains(b.String(), r.Verdict.String()) {

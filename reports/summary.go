@@ -89,8 +89,21 @@ func summary(w *bytes.Buffer, r Report) error {
 		}
 		w.WriteString("\n</details>\n\n")
 	}
+	if len(r.World.Images) > 0 {
+		w.WriteString("<details><summary>Images</summary>\n\n| image | reference | source | id |\n| --- | --- | --- | --- |\n")
+		for _, i := range r.World.Images {
+			fmt.Fprintf(w, "| %s | %s | %s | %s |\n", md(i.Name), md(i.Reference), md(i.Source), md(short(i.ID)))
+		}
+		w.WriteString("\n</details>\n\n")
+	}
 	fmt.Fprintf(w, "Repeat: %s — judge again: %s\n", code(r.Repeat.Run), code(r.Repeat.Check))
 	return nil
+}
+
+// short is an image's id as engines print it for people; result.json has it whole.
+func short(id string) string {
+	id = strings.TrimPrefix(id, "sha256:")
+	return id[:min(12, len(id))]
 }
 
 // sign is the verdict's shape; the word always stands beside it.

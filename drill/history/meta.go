@@ -16,6 +16,7 @@ type Meta struct {
 	Runtime   string            `json:"runtime"` // local, docker
 	Simulated bool              `json:"simulated"`
 	Engines   map[string]string `json:"engines"`  // product → version, as the servers themselves say
+	Images    []Image           `json:"images,omitempty"`
 	Topology  string            `json:"topology"` // its name
 	Active    string            `json:"active"`   // site that serves at the start (tokyo)
 	Standby   string            `json:"standby"`  // site that takes over (osaka)
@@ -31,6 +32,14 @@ type Meta struct {
 	Objectives  Objectives        `json:"objectives"`
 	Facts       map[string]string `json:"facts,omitempty"`       // state that the drill must leave; nil: the scenario does not say
 	Expectation *Expectation      `json:"expectation,omitempty"` // what the scenario says the verdict must be; nil: PASS
+}
+
+// Image is what containers of the world were made from.
+type Image struct {
+	Name      string `json:"name"`      // mysql
+	Reference string `json:"reference"` // mysql:9.7.4
+	ID        string `json:"id"`        // sha256:…
+	Source    string `json:"source"`    // official, built
 }
 
 // Objectives are the promises that the judges hold a run against. Zero values are not promises: Default fills them.
