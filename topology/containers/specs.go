@@ -1,0 +1,241 @@
+package containers
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kirikae/kirikae/topology"
+	"github.com/kirikae/kirikae/topology/cassandra"
+	"github.com/kirikae/kirikae/topology/plan"
+)
+
+// Ports inside containers that are not a service's.
+const (
+	portToxiproxy  = 8474
+	portNames      = 5353 // for the outside's own nodes
+	portNamesReach = 5354 // the same zone as the machine sees it
+	portNamesAPI   = 8081
+	firstTap       = 20001 // a door's other end, for a process of the machine; one a route, in the plan's order
+)
+
+// Paths inside containers.
+const (
+	paymentd      = "/paymentd"
+	dataPayment   = "/data"
+	dataCassandra = "/var/lib/cassandra"
+	volumeMySQL   = "/var/lib/mysql" // the data's markers and options lie beside the data, on the volume
+	dataMySQL     = volumeMySQL + "/data"
+)
+
+// own is the address by which a health check, which runs inside the container, comes to what listens for few.
+const own = "127.0.0.1"
+
+// NamesAPI is the address of the name server's console, for a process of this machine.
+func NamesAPI(p plan.Plan) string {
+	return net.JoinHostPort(hostOf(p.Names(false)), strconv.Itoa(portNamesAPI))
+}
+
+type builder struct {
+	p plan.Plan
+	o Options
+}
+
+func (b builder) onlyFrom(sites ...topology.Site) []string {
+	args := []string{"--only-from", own}
+	for _, s := range sites {
+		args = append(args, "--only-from", b.p.Gateway(s))
+	}
+	return args
+}
+
+// wan is what is between the sites. It is on all their networks, and forwards nothing but by its proxies.
+func (b builder) wan() Container {
+	p := b.p
+	args := append([]string{"wan", "--api", fmt.Sprintf("0.0.0.0:%d", portToxiproxy)}, b.onlyFrom(p.Sites()...)...)
+	for _, l := range p.Topology.Links {
+		args = append(args, "--link", l.ID.String()+"="+l.Delay.String())
+	}
+	ports := []Port{publish(p.Toxiproxy(), portToxiproxy, "tcp")}
+	bypass := false
+	for i, r := range p.Routes {
+		tap := firstTap + i
+		args = append(args, "--door", strings.Join([]string{r.Upstream().String(), r.Node, r.Door, r.Listen, r.Target, strconv.Itoa(tap)}, ","))
+		ports = append(ports, publish(r.Reach, tap, "tcp"))
+		bypass = bypass || r.Listen != r.Door
+	}
+	if bypass {
+		args = append(args, "--bypass")
+	}
+	c := Container{
+		Name: WAN, Image: ImageWAN, Entrypoint: []string{Inside}, Args: args, Ports: ports, Caps: []string{"NET_ADMIN"},
+		Sysctls: map[string]string{"net.ipv4.ip_forward": "0"}, // no way between the networks but the doors
+		Health:  healthy("http", fmt.Sprintf("http://%s:%d/proxies", own, portToxiproxy)), Start: true, Grace: 5 * time.Second,
+	}
+	for _, s := range p.Sites() {
+		c.Networks = append(c.Networks, Attachment{s, p.WANHost(s)})
+	}
+	return c
+}
+
+// names is the public zone's name server: outside's nodes are led to the doors, customers of the machine to what is published.
+func (b builder) names() Container {
+	p, z := b.p, b.p.Topology.Zone
+	args := []string{"names", "--zone", z.Name, "--ttl", z.TTL.String()}
+	for _, r := range z.Records {
+		args = append(args, "--record", r)
+	}
+	args = append(args, "--at", string(p.Topology.Active()), "--listen", p.Names(true))
+	var reach []string
+	for _, n := range p.Of("", topology.Gateway) {
+		r, _ := p.Route(topology.Outside, n.Name)
+		args = append(args, "--entry", string(n.Site)+"="+hostOf(r.Door))
+		reach = append(reach, "--reach-entry", string(n.Site)+"="+hostOf(r.Reach))
+	}
+	args = append(args, "--reach-listen", fmt.Sprintf("0.0.0.0:%d", portNamesReach))
+	args = append(args, reach...)
+	args = append(args, "--api", fmt.Sprintf("0.0.0.0:%d", portNamesAPI))
+	args = append(args, b.onlyFrom(topology.Outside)...)
+	return Container{
+		Name: Names, Image: ImageWAN, Entrypoint: []string{Inside}, Args: args,
+		Networks: []Attachment{{topology.Outside, hostOf(p.Names(true))}},
+		Ports:    []Port{publish(p.Names(false), portNamesReach, "tcp"), publish(p.Names(false), portNamesReach, "udp"), publish(NamesAPI(p), portNamesAPI, "tcp")},
+		Health:   healthy("http", fmt.Sprintf("http://%s:%d/records", own, portNamesAPI)), Start: true, Grace: 5 * time.Second,
+	}
+}
+
+// pod holds the network of a Cassandra node, so that the node's restarts keep its address, its identity in the ring and its
+// published ports, and its image needs neither a capability nor a program to set them.
+func (b builder) pod(n plan.Node) Container {
+	args := []string{"net", "--address", n.Broadcast + "/32"}
+	for _, peer := range b.p.Of(n.Site, topology.Cassandra) {
+		if peer.Name != n.Name {
+			args = append(args, "--route", peer.Broadcast+"/32="+peer.Host)
+		}
+	}
+	return Container{
+		Name: Pod(n.Name), Image: ImageWAN, Entrypoint: []string{Inside}, Args: args, Networks: attached(n), Ports: ports(n),
+		Caps: []string{"NET_ADMIN"}, Needs: []Need{{WAN, Healthy}}, Start: true, Grace: 2 * time.Second,
+	}
+}
+
+// Pod is the name of the container that holds the network of a Cassandra node.
+func Pod(node string) string { return node + netSuffix }
+
+func (b builder) cassandra(n plan.Node) Container {
+	args := []string{"cassandra", "--listen", n.Host, "--broadcast", n.Broadcast, "--dc", string(n.Site),
+		"--token", cassandra.Token(n.Index, len(b.p.Of(n.Site, topology.Cassandra)), b.p.Number(n.Site)), "--cluster", "kirikae-" + b.o.ID}
+	for _, s := range b.p.Of("", topology.Cassandra) {
+		args = append(args, "--seed", s.Broadcast)
+	}
+	args = append(args, "--data", dataCassandra)
+	return Container{
+		Name: n.Name, Node: &n, Image: ImageCassandra, Entrypoint: []string{Inside}, Args: args, Pod: Pod(n.Name),
+		Volumes: []Volume{{Path: dataCassandra}}, Health: healthy("cql", n.Endpoints[topology.ServiceCQL]),
+		Needs: []Need{{Pod(n.Name), Started}}, Start: true, Grace: 15 * time.Second,
+	}
+}
+
+func (b builder) mysql(n plan.Node) Container {
+	return Container{
+		Name: n.Name, Node: &n, Image: ImageMySQL, Entrypoint: []string{Inside},
+		Args: []string{"mysql", "--address", n.Host, "--server-id", strconv.Itoa(b.p.Number(n.Site)*100 + n.Index), "--data", dataMySQL},
+		Env:  b.secret(), Networks: attached(n), Ports: ports(n), Volumes: []Volume{{Path: volumeMySQL}},
+		Health: healthy("mysql", dataMySQL+"/mysqld.sock"), Start: true, Grace: 15 * time.Second,
+	}
+}
+
+// paymentd is one of the platform's own nodes. The application of the standby region and the client on premises do not run in
+// normal times (article 002, rows 7 and 9).
+func (b builder) paymentd(n plan.Node) Container {
+	http := n.Endpoints[topology.ServiceHTTP]
+	params := b.p.Of(n.Site, topology.Params)
+	c := Container{
+		Name: n.Name, Node: &n, Image: ImagePayment, Entrypoint: []string{paymentd}, Networks: attached(n), Ports: ports(n),
+		Health: healthy("http", "http://"+http+"/status"), Start: true, Grace: 5 * time.Second,
+	}
+	store := func() []string { return []string{"--params", "http://" + params[0].Endpoints[topology.ServiceHTTP]} }
+	switch n.Kind {
+	case topology.App:
+		c.Args, c.Env, c.Start = append([]string{"online"}, store()...), b.secret(), n.Site == b.p.Topology.Active()
+		c.Health = healthy("http", "http://"+http+"/healthz")
+		c.Needs = []Need{{params[0].Name, Healthy}}
+		for _, kind := range []topology.Kind{topology.Cassandra, topology.MySQL} {
+			for _, s := range b.p.Of(n.Site, kind) {
+				c.Needs = append(c.Needs, Need{s.Name, Healthy})
+			}
+		}
+	case topology.Batch:
+		c.Args, c.Env = append([]string{"batch"}, store()...), b.secret()
+		c.Needs = []Need{{params[0].Name, Healthy}}
+	case topology.Gateway:
+		var backends []string
+		for _, a := range b.p.Of(n.Site, topology.App) {
+			backends = append(backends, a.Endpoints[topology.ServiceHTTP])
+		}
+		c.Args = []string{"gateway", "--backends", strings.Join(backends, ",")}
+	case topology.Params:
+		c.Args, c.Volumes = []string{"params", "--file", dataPayment + "/params.json"}, []Volume{{Path: dataPayment}}
+	case topology.Acquirer:
+		c.Args, c.Volumes = []string{"acquirer", "--log", dataPayment + "/acquirer.jsonl"}, []Volume{{Path: dataPayment}}
+	case topology.OnPremises:
+		z := b.p.Topology.Zone
+		c.Args, c.Start = []string{"onprem", "--dns", b.p.Names(true), "--name", z.Records[0] + "." + z.Name}, false
+	}
+	c.Args = append(c.Args, "--listen", http, "--site", string(n.Site), "--node", n.Name)
+	c.Args = append(c.Args, b.o.Defects[string(n.Kind)]...)
+	return c
+}
+
+// wire makes one platform of what was started, and ends. It reaches every site, as no node does.
+func (b builder) wire(all []Container) Container {
+	c := Container{
+		Name: Wire, Image: ImageWAN, Entrypoint: []string{Inside}, Start: true, OneShot: true, Grace: 5 * time.Second, Env: b.secret(),
+		Args: []string{"wire", "--topology", b.p.Topology.Name, "--octet", strconv.Itoa(b.p.Octet)},
+	}
+	for _, s := range b.p.Sites() {
+		c.Networks = append(c.Networks, Attachment{s, WireHost(b.p, s)})
+	}
+	for _, x := range all {
+		if x.Node != nil && x.Start && x.Node.Kind != topology.App {
+			c.Needs = append(c.Needs, Need{x.Name, Healthy})
+		}
+	}
+	return c
+}
+
+// WireHost is the address of the wiring at a site, beside the WAN's.
+func WireHost(p plan.Plan, s topology.Site) string {
+	return netip.MustParseAddr(p.WANHost(s)).Prev().String() // hosts are made by the plan only
+}
+
+func (b builder) secret() map[string]string { return map[string]string{SecretVariable: b.o.Secret} }
+
+func attached(n plan.Node) []Attachment { return []Attachment{{n.Site, n.Host}} }
+
+// ports publishes what a node listens for.
+func ports(n plan.Node) []Port {
+	var all []Port
+	for _, s := range []topology.Service{topology.ServiceMySQL, topology.ServiceCassandra, topology.ServiceCQL, topology.ServiceHTTP} {
+		if at, ok := n.Reach[s]; ok {
+			all = append(all, publish(at, s.Port(), "tcp"))
+		}
+	}
+	return all
+}
+
+func publish(reach string, port int, protocol string) Port {
+	at := netip.MustParseAddrPort(reach) // made by the plan only
+	return Port{HostIP: at.Addr().String(), HostPort: int(at.Port()), Container: port, Protocol: protocol}
+}
+
+// healthy asks every few seconds. It has two minutes to begin with: a store on a busy machine.
+func healthy(what, where string) *Health {
+	return &Health{Test: []string{Inside, "healthy", what, where}, Interval: 3 * time.Second, Timeout: 5 * time.Second,
+		StartPeriod: 2 * time.Minute, Retries: 5}
+}
+
+func hostOf(address string) string { return netip.MustParseAddrPort(address).Addr().String() }
