@@ -69,7 +69,9 @@ func (o Options) labels() map[string]string {
 func FullName(world, container string) string { return "kirikae-" + world + "-" + container }
 
 // NetworkName is the engine's name of a site's network.
-func NetworkName(world string, site topology.Site) string { return "kirikae-" + world + "-" + string(site) }
+func NetworkName(world string, site topology.Site) string {
+	return "kirikae-" + world + "-" + string(site)
+}
 
 // VolumeName is the engine's name of a container's volume.
 func VolumeName(world, container string, v Volume) string {
