@@ -22,53 +22,135 @@ import (
 // Entry is where customers reach a site: the host of the outside→site door of its gateway.
 type Entry map[topology.Site]netip.Addr
 
-// Server is an authoritative name server for one zone, on UDP and TCP of one address.
+// View is the zone as one group of customers sees it: the same records, leading to the same sites, by addresses of its own.
+type View struct {
+	Address string // host:port, UDP and TCP; port 0 picks one
+	Entry   Entry
+}
+
+// Server is an authoritative name server for one zone, in one or more views, each on UDP and TCP of one address.
 type Server struct {
-	zone   topology.ZoneSpec
+	zone  topology.ZoneSpec
+	views []*view
+
+	mu      sync.Mutex
+	serial  uint32
+	records map[string]topology.Record // by full name in small letters; Address is the first view's
+}
+
+// view is one view's listeners.
+type view struct {
 	entry  Entry
 	addr   string
 	udp    *dns.Server
 	tcp    *dns.Server
 	served chan error
-
-	mu      sync.Mutex
-	serial  uint32
-	records map[string]topology.Record // by full name in small letters
 }
 
 // Serve starts a name server at address ("127.9.0.53:5353"; port 0 picks one) with every record of the zone at one site.
 func Serve(ctx context.Context, address string, zone topology.ZoneSpec, entry Entry, at topology.Site) (*Server, error) {
-	s := &Server{zone: zone, entry: entry, served: make(chan error, 2), records: map[string]topology.Record{}}
+	return ServeViews(ctx, zone, at, View{Address: address, Entry: entry})
+}
+
+// ServeViews starts a name server with several views of one zone, every record at one site. All views must have the same sites.
+// Records shows the addresses of the first.
+func ServeViews(ctx context.Context, zone topology.ZoneSpec, at topology.Site, views ...View) (*Server, error) {
+	if len(views) == 0 {
+		return nil, errors.New("serve a zone: no view of it")
+	}
+	s := &Server{zone: zone, records: map[string]topology.Record{}}
+	for _, v := range views {
+		if !slices.Equal(sites(v.Entry), sites(views[0].Entry)) {
+			return nil, fmt.Errorf("serve zone %s: one view has the sites %v, another %v", zone.Name, sites(views[0].Entry), sites(v.Entry))
+		}
+		s.views = append(s.views, &view{entry: v.Entry})
+	}
 	for _, name := range zone.Records {
 		if _, err := s.Point(name, at); err != nil {
 			return nil, err
 		}
 	}
-	var lc net.ListenConfig
-	packets, err := lc.ListenPacket(ctx, "udp", address)
-	if err != nil {
-		return nil, fmt.Errorf("listen for DNS: %w: %w", topology.ErrEnvironment, err)
+	for i, v := range s.views {
+		if err := s.open(ctx, v, views[i].Address); err != nil {
+			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeBudget)
+			defer cancel()
+			return nil, errors.Join(err, s.Close(closing))
+		}
 	}
-	s.addr = packets.LocalAddr().String()
-	listener, err := lc.Listen(ctx, "tcp", s.addr)
-	if err != nil {
-		packets.Close()
-		return nil, fmt.Errorf("listen for DNS: %w: %w", topology.ErrEnvironment, err)
-	}
-	mux := dns.HandlerFunc(s.answer)
-	up := make(chan struct{}, 2)
-	started := func() { up <- struct{}{} }
-	s.udp = &dns.Server{PacketConn: packets, Handler: mux, NotifyStartedFunc: started}
-	s.tcp = &dns.Server{Listener: listener, Handler: mux, NotifyStartedFunc: started}
-	go func() { s.served <- s.udp.ActivateAndServe() }()
-	go func() { s.served <- s.tcp.ActivateAndServe() }()
-	<-up // both always call it before they serve; Close before that would find them not started
-	<-up
 	return s, nil
 }
 
-// Address is where the server answers, UDP and TCP.
-func (s *Server) Address() string { return s.addr }
+// closeBudget bounds the closing of views that were opened before one that could not be.
+const closeBudget = 5 * time.Second
+
+// open starts a view's listeners.
+func (s *Server) open(ctx context.Context, v *view, address string) error {
+	listener, packets, err := listen(ctx, address)
+	if err != nil {
+		return err
+	}
+	v.addr, v.served = listener.Addr().String(), make(chan error, 2)
+	handler := dns.HandlerFunc(func(w dns.ResponseWriter, req *dns.Msg) { s.answer(w, req, v.entry) })
+	up := make(chan struct{}, 2)
+	started := func() { up <- struct{}{} }
+	v.udp = &dns.Server{PacketConn: packets, Handler: handler, NotifyStartedFunc: started}
+	v.tcp = &dns.Server{Listener: listener, Handler: handler, NotifyStartedFunc: started}
+	go func() { v.served <- v.udp.ActivateAndServe() }()
+	go func() { v.served <- v.tcp.ActivateAndServe() }()
+	<-up // both always call it before they serve; Close before that would find them not started
+	<-up
+	return nil
+}
+
+// twinTries is how many ports are tried, where any will do, until one is free for both protocols.
+const twinTries = 50
+
+// listen takes one port for TCP and UDP.
+func listen(ctx context.Context, address string) (net.Listener, net.PacketConn, error) {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, nil, fmt.Errorf("listen for DNS: %w", err)
+	}
+	tries := 1
+	if port == "0" {
+		tries = twinTries
+	}
+	var lc net.ListenConfig
+	for range tries {
+		var l net.Listener
+		if l, err = lc.Listen(ctx, "tcp", address); err != nil {
+			continue
+		}
+		var p net.PacketConn
+		if p, err = lc.ListenPacket(ctx, "udp", l.Addr().String()); err == nil {
+			return l, p, nil
+		}
+		l.Close() // another process has this port's twin
+	}
+	return nil, nil, fmt.Errorf("listen for DNS: %w: %w", topology.ErrEnvironment, err)
+}
+
+// sites are an entry's sites, in order.
+func sites(e Entry) []string {
+	var all []string
+	for s := range e {
+		all = append(all, string(s))
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Address is where the server answers, UDP and TCP; of several views, the first.
+func (s *Server) Address() string { return s.views[0].addr }
+
+// Addresses is where each view is answered.
+func (s *Server) Addresses() []string {
+	var all []string
+	for _, v := range s.views {
+		all = append(all, v.addr)
+	}
+	return all
+}
 
 // Records are the zone's records, sorted by name.
 func (s *Server) Records() []topology.Record {
@@ -92,14 +174,9 @@ func (s *Server) Point(name string, to topology.Site) (topology.Record, error) {
 	if _, ok := dns.IsDomainName(full); !ok || !dns.IsSubDomain(s.zone.Name, full) || full == s.zone.Name {
 		return topology.Record{}, fmt.Errorf("point %s: not a name inside zone %s", name, s.zone.Name)
 	}
-	addr, ok := s.entry[to]
+	addr, ok := s.views[0].entry[to]
 	if !ok {
-		var known []string
-		for site := range s.entry {
-			known = append(known, string(site))
-		}
-		slices.Sort(known)
-		return topology.Record{}, fmt.Errorf("point %s: %w", name, topology.Unknown("site", string(to), known))
+		return topology.Record{}, fmt.Errorf("point %s: %w", name, topology.Unknown("site", string(to), sites(s.views[0].entry)))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,7 +196,7 @@ func (s *Server) Point(name string, to topology.Site) (topology.Record, error) {
 
 // answer is authoritative for the zone (RFC 1034, 2308): A of a record; no data for its other types; NXDOMAIN for other names
 // of the zone, both with the SOA; REFUSED for the rest of the world.
-func (s *Server) answer(w dns.ResponseWriter, req *dns.Msg) {
+func (s *Server) answer(w dns.ResponseWriter, req *dns.Msg, entry Entry) {
 	m := new(dns.Msg)
 	m.SetReply(req)
 	if len(req.Question) != 1 || req.Opcode != dns.OpcodeQuery {
@@ -157,7 +234,7 @@ func (s *Server) answer(w dns.ResponseWriter, req *dns.Msg) {
 		m.Authoritative = true
 		m.Answer = append(m.Answer, &dns.A{
 			Hdr: dns.RR_Header{Name: q.Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: ttl},
-			A:   net.ParseIP(r.Address),
+			A:   entry[r.Site].AsSlice(),
 		})
 	default:
 		m.Authoritative = true
@@ -168,10 +245,20 @@ func (s *Server) answer(w dns.ResponseWriter, req *dns.Msg) {
 
 // Close stops the server, within ctx.
 func (s *Server) Close(ctx context.Context) error {
-	err := errors.Join(s.udp.ShutdownContext(ctx), s.tcp.ShutdownContext(ctx))
+	var err error
+	for _, v := range s.views {
+		if v.served != nil { // it was opened
+			err = errors.Join(err, v.close(ctx))
+		}
+	}
+	return err
+}
+
+func (v *view) close(ctx context.Context) error {
+	err := errors.Join(v.udp.ShutdownContext(ctx), v.tcp.ShutdownContext(ctx))
 	for range 2 {
 		select {
-		case e := <-s.served:
+		case e := <-v.served:
 			if !errors.Is(e, net.ErrClosed) {
 				err = errors.Join(err, e)
 			}
