@@ -1,9 +1,3 @@
-// Package topologytest is the contract that every runtime passes: a world is created in one process and used from another, nodes
-// and links do what their words promise, worlds do not disturb one another, and a killed owner leaves nothing that the next
-// start does not sweep.
-//
-// A runtime's test calls Main from its TestMain and Run from a test. The world process is the test program itself, started
-// again.
 package topologytest
 
 import (
@@ -24,16 +18,6 @@ import (
 
 	"github.com/kirikae/kirikae/topology"
 )
-
-// Host is what the contract needs to know of a runtime.
-type Host struct {
-	// Runtime makes the runtime, in any process. paymentd is the path of that program, made for this test.
-	Runtime func(paymentd string) (topology.Runtime, error)
-	// Serve keeps a created world until it ends or its owner's pipe closes, and leaves nothing.
-	Serve func(ctx context.Context, w topology.World, owner io.Reader) error
-	// Topology is the path of the topology file.
-	Topology string
-}
 
 // LiveVariable must be 1 for tests that start real servers.
 const LiveVariable = "KIRIKAE_LIVE"
