@@ -254,7 +254,7 @@ const (
 // PaymentRow is one row of MySQL's payments table.
 type PaymentRow struct {
 	Key   string `json:"key"`
-	State string `json:"state"` // PENDING, DONE
+	State string `json:"state"` // PENDING, DONE, CANCELLED
 	Yen   int64  `json:"yen"`
 	Epoch int64  `json:"epoch"`
 }
@@ -319,4 +319,7 @@ type Evidence struct {
 	// Facts is the state that the drill left, as a canonical document without anything of one run: roles, GTID relations,
 	// parameters, DNS, links, batch, app nodes. nil if not read.
 	Facts map[string]string `json:"facts"`
+
+	// Reconciliation is how interrupted payments ended. nil: the drill did not look.
+	Reconciliation *Reconciliation `json:"reconciliation,omitempty"`
 }
