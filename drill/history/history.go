@@ -219,21 +219,27 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 // Entry is one line of an operator's journal: an intent, an act, a confirm, or what surrounds them. The engine
 // (drill/runbook) writes it; a resumed operator and the judges read it.
 type Entry struct {
-	T         Instant        `json:"t"`
-	Kind      string         `json:"kind"` // one of Entry…
-	Procedure string         `json:"procedure"`
-	Digest    string         `json:"digest,omitempty"` // sha256 of the bound plan
-	Step      string         `json:"step,omitempty"`   // path of numbers, "4" or "4.1" inside a called procedure
-	Title     string         `json:"title,omitempty"`
-	Verb      string         `json:"verb,omitempty"`
-	Inputs    map[string]any `json:"inputs,omitempty"`
-	Attempt   int            `json:"attempt,omitempty"` // 1 for the first operator process that tried the step
-	Who       string         `json:"who"`
-	PID       int            `json:"pid"`
-	Manual    bool           `json:"manual,omitempty"`
-	Budget    Duration       `json:"budget,omitempty"` // of the step, as its procedure sets it; written with the intent
-	Saw       map[string]any `json:"saw,omitempty"`    // what check, act or confirm read
-	Error     string         `json:"error,omitempty"`
+	T         Instant           `json:"t"`
+	Kind      string            `json:"kind"` // one of Entry…
+	Procedure string            `json:"procedure"`
+	Digest    string            `json:"digest,omitempty"` // sha256 of the bound plan
+	Step      string            `json:"step,omitempty"`   // path of numbers, "4" or "4.1" inside a called procedure
+	Title     string            `json:"title,omitempty"`
+	Verb      string            `json:"verb,omitempty"`
+	Inputs    map[string]any    `json:"inputs,omitempty"`
+	Attempt   int               `json:"attempt,omitempty"` // 1 for the first operator process that tried the step
+	Who       string            `json:"who"`
+	PID       int               `json:"pid"`
+	Manual    bool              `json:"manual,omitempty"`
+	Budget    Duration          `json:"budget,omitempty"` // of the step, as its procedure sets it; written with the intent
+	Saw       map[string]any    `json:"saw,omitempty"`    // what check, act or confirm read
+	Error     string            `json:"error,omitempty"`
+	Why       string            `json:"why,omitempty"`       // the reason that a person gave: skip, retry, pause, abort
+	By        string            `json:"by,omitempty"`        // the person who asked or approved, where it is not the operator
+	Request   string            `json:"request,omitempty"`   // the request that this entry answers; each is answered once
+	Approval  *Approval         `json:"approval,omitempty"`  // what was presented, whether it was accepted or not
+	Key       string            `json:"key,omitempty"`       // begin: public key of the operator, in base64
+	Approvers map[string]string `json:"approvers,omitempty"` // begin: who may approve, with the public keys, in base64; for plans that need it
 }
 
 // Kinds of journal entries.
@@ -249,6 +255,17 @@ const (
 	EntryStopped = "stopped" // the operator was told to stop (Ctrl-C) in the middle of the step: it did not fail, and can be resumed
 	EntryEnd     = "end"     // all steps confirmed
 	EntryRefused = "refused" // preflight or lock refused; nothing was changed
+
+	EntrySkip     = "skip"     // a person decided that the step is passed over (Why)
+	EntryRetry    = "retry"    // a step that had failed is tried anew, or (Why) a skip was taken back
+	EntryPause    = "pause"    // a person asked for a pause: no step is begun until it is continued
+	EntryContinue = "continue" // a person ended the pause
+	EntryAsk      = "ask"      // the step waits for an approval
+	EntryApproved = "approved" // a valid approval of the step was presented
+	EntryRejected = "rejected" // a request or an approval was not accepted (Error)
+	EntryTakeover = "takeover" // the journal was taken from an operator that is stopped
+	EntryAbort    = "abort"    // from here on the steps that were begun are taken back, in reverse (UndoPrefix)
+	EntryUndone   = "undone"   // every step that was begun is taken back: the run has ended, and everything is as it was
 )
 
 // PaymentRow is one row of MySQL's payments table.
