@@ -26,6 +26,9 @@ type NodeOptions struct {
 	Seeds     []string // broadcast addresses; all nodes are seeds, so that none waits for another
 	JMXPort   int      // on 127.0.0.1; 0: no JMX port, so that nodes of one machine do not clash
 	Heap      string   // maximal heap, "400m"; "": that
+	// ListenOnBroadcast makes the node listen on its broadcast address too, and dial its region's nodes there: where each node
+	// has a network of its own that carries that address. Where one loopback carries all (false), a door stands there.
+	ListenOnBroadcast bool
 	// Alone starts the node for its data's sake, while its peers cannot be reached: it waits for nobody, sends nobody hints,
 	// and answers for its own region.
 	Alone bool
@@ -134,5 +137,7 @@ func renderRackDC(o NodeOptions) string {
 	if rack == "" {
 		rack = "r1"
 	}
-	return fmt.Sprintf("dc=%s\nrack=%s\nprefer_local=true\n", o.DC, rack)
+	// prefer_local: nodes of one region dial each other's listen address, not the door of the broadcast address. Where every node
+	// listens on both, the broadcast address will do, and nothing has to be learnt first.
+	return fmt.Sprintf("dc=%s\nrack=%s\nprefer_local=%t\n", o.DC, rack, !o.ListenOnBroadcast)
 }

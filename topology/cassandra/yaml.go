@@ -25,7 +25,7 @@ func renderYAML(o NodeOptions) string {
 		{"dynamic_snitch", "false"},
 		{"listen_address", o.Listen},
 		{"broadcast_address", o.Broadcast},
-		{"listen_on_broadcast_address", "false"},
+		{"listen_on_broadcast_address", strconv.FormatBool(o.ListenOnBroadcast)},
 		{"rpc_address", o.Listen},
 		{"broadcast_rpc_address", o.Listen},
 		{"start_native_transport", "true"},

@@ -1,0 +1,174 @@
+package hosted
+
+import (
+	"bufio"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kirikae/kirikae/topology"
+)
+
+// Octets that a world can have. 127.0 and 127.1 are left to what a machine already uses.
+const (
+	firstOctet = 2
+	lastOctet  = 250
+)
+
+// claim is the octet of a world: a file that its process keeps locked, so that the kernel frees it whatever happens.
+type claim struct {
+	octet int
+	file  *os.File
+}
+
+// holder is what a claim's file says about who holds it, for error messages.
+type holder struct {
+	World  string `json:"world"`
+	PID    int    `json:"pid"`
+	Folder string `json:"folder"`
+}
+
+// claimOctet takes the first octet that no other world holds and that is free. only, if not 0, is the one octet that will do.
+func claimOctet(ctx context.Context, dir string, only int, who holder, free func(octet int) error) (*claim, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of octets: %w: %w", topology.ErrEnvironment, err)
+	}
+	first, last := firstOctet, lastOctet
+	if only != 0 {
+		first, last = only, only
+	}
+	var why error
+	for x := first; x <= last; x++ {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("find free addresses: %w", context.Cause(ctx))
+		}
+		c, err := tryOctet(dir, x, who)
+		if err != nil {
+			why = err
+			continue
+		}
+		if err := free(x); err != nil {
+			why = err
+			c.release()
+			continue
+		}
+		return c, nil
+	}
+	if only != 0 {
+		return nil, fmt.Errorf("take the addresses 127.%d.0.0/16: %w: %w", only, topology.ErrEnvironment, why)
+	}
+	return nil, fmt.Errorf("find free addresses: 127.%d to 127.%d are all taken: %w; the last one: %w", first, last, topology.ErrEnvironment, why)
+}
+
+func tryOctet(dir string, x int, who holder) (*claim, error) {
+	f, err := os.OpenFile(filepath.Join(dir, strconv.Itoa(x)+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, err
+		}
+		var h holder
+		b, _ := io.ReadAll(f) // the holder may be writing it: then its name is missing from the error
+		_ = json.Unmarshal(b, &h)
+		return nil, fmt.Errorf("127.%d.0.0/16 belongs to world %s of process %d, run folder %s", x, h.World, h.PID, h.Folder)
+	}
+	b, err := json.Marshal(who)
+	if err == nil {
+		err = f.Truncate(0)
+	}
+	if err == nil {
+		_, err = f.WriteAt(append(b, '\n'), 0)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("write %s: %w", f.Name(), err)
+	}
+	return &claim{x, f}, nil
+}
+
+// release frees the octet. The file stays: removing a locked file would let two processes lock two files of one name.
+func (c *claim) release() { c.file.Close() }
+
+// Bindable says who listens on the first of the addresses of this machine ("ip:port", TCP) that is taken, or nil.
+func Bindable(addresses []string) error {
+	for _, a := range addresses {
+		l, err := net.Listen("tcp", a)
+		if err == nil {
+			l.Close()
+			continue
+		}
+		if !errors.Is(err, unix.EADDRINUSE) {
+			return fmt.Errorf("%s cannot be listened on: %w", a, err)
+		}
+		return fmt.Errorf("%s is taken by %s", a, listener(a))
+	}
+	return nil
+}
+
+// listener names the process that listens on an address, as far as this user may see it.
+func listener(address string) string {
+	unknown := "a process that cannot be seen"
+	want, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return unknown
+	}
+	inode := ""
+	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		f, err := os.Open(file)
+		if err != nil {
+			continue
+		}
+		in := bufio.NewScanner(f)
+		for in.Scan() {
+			fields := strings.Fields(in.Text())
+			if len(fields) < 10 || fields[3] != "0A" { // listening
+				continue
+			}
+			if at, ok := procAddress(fields[1]); ok && at.Port() == want.Port() && (at.Addr() == want.Addr() || at.Addr().IsUnspecified()) {
+				inode = fields[9]
+			}
+		}
+		f.Close()
+	}
+	if inode == "" {
+		return unknown
+	}
+	links, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, l := range links {
+		if target, err := os.Readlink(l); err == nil && target == "socket:["+inode+"]" {
+			pid := strings.Split(l, "/")[2]
+			name, _ := os.ReadFile("/proc/" + pid + "/comm")
+			return fmt.Sprintf("process %s (%s)", pid, strings.TrimSpace(string(name)))
+		}
+	}
+	return unknown
+}
+
+// procAddress reads an address as /proc/net/tcp writes it: words of four bytes in the machine's order, here little-endian.
+func procAddress(s string) (netip.AddrPort, bool) {
+	host, port, ok := strings.Cut(s, ":")
+	b, err := hex.DecodeString(host)
+	p, err2 := strconv.ParseUint(port, 16, 16)
+	if !ok || err != nil || err2 != nil || len(b)%4 != 0 {
+		return netip.AddrPort{}, false
+	}
+	for i := 0; i < len(b); i += 4 {
+		b[i], b[i+1], b[i+2], b[i+3] = b[i+3], b[i+2], b[i+1], b[i]
+	}
+	a, ok := netip.AddrFromSlice(b)
+	return netip.AddrPortFrom(a.Unmap(), uint16(p)), ok
+}
