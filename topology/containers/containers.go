@@ -51,7 +51,9 @@ type Options struct {
 	Defects map[string][]string // planted: node kind → extra arguments of its process. That of the WAN is the plan's
 	Owner   string              // for LabelOwner; "": none
 	Folder  string              // for LabelFolder; "": none
-	Wire    bool                // add the one-shot container that does what a world process does in a world of its own
+	// Composed is a world that a compose file brings up: a one-shot container does what a world process does elsewhere, and what
+	// does not run in normal times rests at its first start (package rest), as compose starts whatever it creates.
+	Composed bool
 }
 
 func (o Options) labels() map[string]string {
@@ -118,7 +120,7 @@ type Container struct {
 	Labels     map[string]string
 	Health     *Health // nil: none
 	Needs      []Need
-	Start      bool          // false: it is only created; who drills starts it
+	Start      bool          // false: it is not to run until who drills starts it
 	OneShot    bool          // it ends by itself, with 0
 	Grace      time.Duration // from SIGTERM to SIGKILL
 }
@@ -183,10 +185,13 @@ func Specs(p plan.Plan, o Options) []Container {
 			}
 		}
 	}
-	if o.Wire {
+	if o.Composed {
 		all = append(all, b.wire(all))
 	}
 	for i := range all {
+		if o.Composed && !all[i].Start {
+			all[i].rest()
+		}
 		all[i].Labels = maps.Clone(o.labels())
 		all[i].Labels[LabelNode] = all[i].Name
 	}

@@ -190,6 +190,12 @@ func (b builder) paymentd(n plan.Node) Container {
 	return c
 }
 
+// rest lets the first start end at once.
+func (c *Container) rest() {
+	c.Entrypoint = append([]string{Inside, "rest", "--marker", dataPayment + "/rested", "--"}, c.Entrypoint...)
+	c.Volumes = append(c.Volumes, Volume{Path: dataPayment})
+}
+
 // wire makes one platform of what was started, and ends. It reaches every site, as no node does.
 func (b builder) wire(all []Container) Container {
 	c := Container{

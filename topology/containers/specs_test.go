@@ -92,7 +92,7 @@ func TestSpecs(t *testing.T) {
 		{"three-nodes", plan.Layout(big, 9, plan.Private, false), Options{ID: "w1a2b3", Secret: "s3"}},
 		{"planted", plan.Layout(top, 9, plan.Private, true), Options{ID: "w1a2b3", Secret: "s3", Defects: map[string][]string{
 			"wan": {"bypass"}, "app": {"--defect", "ack-before-commit"}}}},
-		{"wired", plan.Layout(top, 1, plan.Private, false), Options{ID: "compose", Secret: "s3", Wire: true}},
+		{"composed", plan.Layout(top, 1, plan.Private, false), Options{ID: "compose", Secret: "s3", Composed: true}},
 	} {
 		got, file := text(c.p, c.o), filepath.Join("testdata", c.name+".txt")
 		if *update {
@@ -247,12 +247,12 @@ func TestSpecsOfAnySize(t *testing.T) {
 			top.Regions[i].Cassandra, top.Regions[i].Apps = rapid.IntRange(1, 9).Draw(t, "cassandra"), rapid.IntRange(1, 9).Draw(t, "apps")
 		}
 		p := plan.Layout(top, rapid.IntRange(1, 254).Draw(t, "octet"), plan.Private, rapid.Bool().Draw(t, "bypass"))
-		o := Options{ID: "w1", Secret: "s", Owner: rapid.SampledFrom([]string{"", "boot:1:2"}).Draw(t, "owner"), Wire: rapid.Bool().Draw(t, "wire")}
+		o := Options{ID: "w1", Secret: "s", Owner: rapid.SampledFrom([]string{"", "boot:1:2"}).Draw(t, "owner"), Composed: rapid.Bool().Draw(t, "composed")}
 		all := Specs(p, o)
 		for _, w := range check(p, o, all) {
 			t.Error(w)
 		}
-		if got := slices.ContainsFunc(all, func(c Container) bool { return c.Name == Wire }); got != o.Wire {
+		if got := slices.ContainsFunc(all, func(c Container) bool { return c.Name == Wire }); got != o.Composed {
 			t.Errorf("wired: %v", got)
 		}
 		bypass := slices.Contains(all[0].Args, "--bypass")
