@@ -38,9 +38,6 @@ const (
 	LabelNode   = "kirikae.node"   // Container.Name
 )
 
-// SecretVariable gives a container the password of the world's database users.
-const SecretVariable = "KIRIKAE_SECRET"
-
 // Inside is the path of the program that stands in every image of ours, and that the runtime puts into official ones.
 const Inside = "/kirikae/inside"
 

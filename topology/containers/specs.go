@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/kirikae/kirikae/topology"
-	"github.com/kirikae/kirikae/topology/cassandra"
 	"github.com/kirikae/kirikae/topology/plan"
+	"github.com/kirikae/kirikae/topology/wire"
 )
 
 // Ports inside containers that are not a service's.
@@ -126,10 +126,10 @@ func (b builder) pod(n plan.Node) Container {
 func Pod(node string) string { return node + netSuffix }
 
 func (b builder) cassandra(n plan.Node) Container {
-	args := []string{"cassandra", "--listen", n.Host, "--broadcast", n.Broadcast, "--dc", string(n.Site),
-		"--token", cassandra.Token(n.Index, len(b.p.Of(n.Site, topology.Cassandra)), b.p.Number(n.Site)), "--cluster", "kirikae-" + b.o.ID}
-	for _, s := range b.p.Of("", topology.Cassandra) {
-		args = append(args, "--seed", s.Broadcast)
+	o := wire.CassandraNode(b.p, n, b.o.ID)
+	args := []string{"cassandra", "--listen", o.Listen, "--broadcast", o.Broadcast, "--dc", o.DC, "--token", o.Token, "--cluster", o.Cluster}
+	for _, s := range o.Seeds {
+		args = append(args, "--seed", s)
 	}
 	args = append(args, "--data", dataCassandra)
 	return Container{
@@ -140,53 +140,58 @@ func (b builder) cassandra(n plan.Node) Container {
 }
 
 func (b builder) mysql(n plan.Node) Container {
+	o := wire.MySQLNode(b.p, n)
+	o.DataDir = dataMySQL
 	return Container{
 		Name: n.Name, Node: &n, Image: ImageMySQL, Entrypoint: []string{Inside},
-		Args: []string{"mysql", "--address", n.Host, "--server-id", strconv.Itoa(b.p.Number(n.Site)*100 + n.Index), "--data", dataMySQL},
+		Args: []string{"mysql", "--address", o.Address, "--server-id", strconv.FormatUint(uint64(o.ServerID), 10), "--data", o.DataDir},
 		Env:  b.secret(), Networks: attached(n), Ports: ports(n), Volumes: []Volume{{Path: volumeMySQL}},
-		Health: healthy("mysql", dataMySQL+"/mysqld.sock"), Start: true, Grace: 15 * time.Second,
+		Health: healthy("mysql", o.Socket()), Start: true, Grace: 15 * time.Second,
 	}
 }
 
 // paymentd is one of the platform's own nodes. The application of the standby region and the client on premises do not run in
 // normal times (article 002, rows 7 and 9).
 func (b builder) paymentd(n plan.Node) Container {
-	http := n.Endpoints[topology.ServiceHTTP]
-	params := b.p.Of(n.Site, topology.Params)
+	http := "http://" + n.Endpoints[topology.ServiceHTTP]
 	c := Container{
 		Name: n.Name, Node: &n, Image: ImagePayment, Entrypoint: []string{paymentd}, Networks: attached(n), Ports: ports(n),
-		Health: healthy("http", "http://"+http+"/status"), Start: true, Grace: 5 * time.Second,
+		Health: healthy("http", http+"/status"), Start: true, Grace: 5 * time.Second,
 	}
-	store := func() []string { return []string{"--params", "http://" + params[0].Endpoints[topology.ServiceHTTP]} }
-	switch n.Kind {
-	case topology.App:
-		c.Args, c.Env, c.Start = append([]string{"online"}, store()...), b.secret(), n.Site == b.p.Topology.Active()
-		c.Health = healthy("http", "http://"+http+"/healthz")
-		c.Needs = []Need{{params[0].Name, Healthy}}
-		for _, kind := range []topology.Kind{topology.Cassandra, topology.MySQL} {
+	file := ""
+	needs := func(kinds ...topology.Kind) {
+		for _, kind := range kinds {
 			for _, s := range b.p.Of(n.Site, kind) {
 				c.Needs = append(c.Needs, Need{s.Name, Healthy})
 			}
 		}
-	case topology.Batch:
-		c.Args, c.Env = append([]string{"batch"}, store()...), b.secret()
-		c.Needs = []Need{{params[0].Name, Healthy}}
-	case topology.Gateway:
-		var backends []string
-		for _, a := range b.p.Of(n.Site, topology.App) {
-			backends = append(backends, a.Endpoints[topology.ServiceHTTP])
-		}
-		c.Args = []string{"gateway", "--backends", strings.Join(backends, ",")}
-	case topology.Params:
-		c.Args, c.Volumes = []string{"params", "--file", dataPayment + "/params.json"}, []Volume{{Path: dataPayment}}
-	case topology.Acquirer:
-		c.Args, c.Volumes = []string{"acquirer", "--log", dataPayment + "/acquirer.jsonl"}, []Volume{{Path: dataPayment}}
-	case topology.OnPremises:
-		z := b.p.Topology.Zone
-		c.Args, c.Start = []string{"onprem", "--dns", b.p.Names(true), "--name", z.Records[0] + "." + z.Name}, false
 	}
-	c.Args = append(c.Args, "--listen", http, "--site", string(n.Site), "--node", n.Name)
-	c.Args = append(c.Args, b.o.Defects[string(n.Kind)]...)
+	switch n.Kind {
+	case topology.App:
+		c.Start = n.Site == b.p.Topology.Active()
+		c.Health = healthy("http", http+"/healthz")
+		needs(topology.Params, topology.Cassandra, topology.MySQL)
+	case topology.Batch:
+		needs(topology.Params)
+	case topology.Params:
+		file = dataPayment + "/params.json"
+	case topology.Acquirer:
+		file = dataPayment + "/acquirer.jsonl"
+	case topology.OnPremises:
+		c.Start = false
+	}
+	if file != "" {
+		c.Volumes = []Volume{{Path: dataPayment}}
+	}
+	args, env := wire.Paymentd(b.p, n, b.o.Secret, file, b.o.Defects[string(n.Kind)]...)
+	c.Args = args
+	for _, kv := range env {
+		k, v, _ := strings.Cut(kv, "=")
+		if c.Env == nil {
+			c.Env = map[string]string{}
+		}
+		c.Env[k] = v
+	}
 	return c
 }
 
@@ -218,7 +223,9 @@ func WireHost(p plan.Plan, s topology.Site) string {
 	return netip.MustParseAddr(p.WANHost(s)).Prev().String() // hosts are made by the plan only
 }
 
-func (b builder) secret() map[string]string { return map[string]string{SecretVariable: b.o.Secret} }
+func (b builder) secret() map[string]string {
+	return map[string]string{wire.SecretVariable: b.o.Secret}
+}
 
 func attached(n plan.Node) []Attachment { return []Attachment{{n.Site, n.Host}} }
 
