@@ -188,20 +188,30 @@ func command(stderr io.Writer) *cobra.Command {
 		})
 
 	var path string
-	var latency time.Duration
+	var slow acquirer.Latency
 	add("acquirer", "The acquirer, outside both regions", false,
 		func(cmd *cobra.Command) {
 			cmd.Flags().StringVar(&path, "log", "", "file that every request is appended to")
-			cmd.Flags().DurationVar(&latency, "latency", 0, "time that an answer takes")
+			cmd.Flags().DurationVar(&slow.After, "latency", 0, "time that an answer takes once the charge is recorded")
+			cmd.Flags().DurationVar(&slow.Before, "latency-before", 0, "time before a charge is recorded; PUT /latency changes both")
+			cmd.Flags().IntVar(&slow.Every, "latency-every", 1, "every how many charges --latency-before holds")
 		},
 		func() error {
-			if latency < 0 {
-				return fmt.Errorf("--latency is %s, want 0 or more", latency)
+			for _, f := range []struct {
+				name string
+				d    time.Duration
+			}{{"--latency", slow.After}, {"--latency-before", slow.Before}} {
+				if f.d < 0 {
+					return fmt.Errorf("%s is %s, want 0 or more", f.name, f.d)
+				}
+			}
+			if slow.Every < 1 {
+				return fmt.Errorf("--latency-every is %d, want 1 or more", slow.Every)
 			}
 			return needed("--log", path)
 		},
 		func(log *slog.Logger) (part, error) {
-			s, err := acquirer.Open(acquirer.Config{Node: c.node, Log: path, Latency: latency, Logger: log})
+			s, err := acquirer.Open(acquirer.Config{Node: c.node, Log: path, Latency: slow, Logger: log})
 			if err != nil {
 				return part{}, environment(err)
 			}

@@ -1,18 +1,16 @@
 // Package acquirer stands in for the acquirer, the company outside both regions that takes the customer's money. It charges one
-// request key once and writes every request into an append-only log, which is the ground truth for money.
+// request key once and writes every request into an append-only log, which is the ground truth for money. What it gives back, and
+// which payments it will never charge, stands in a second log beside it.
 package acquirer
 
 import (
-	"bufio"
-	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,70 +25,59 @@ type Line struct {
 	Payment string `json:"payment"` // payment id
 	Request string `json:"request"` // request key
 	Yen     int64  `json:"yen"`
+	From    int    `json:"from,omitempty"` // the platform's reference: accounts
+	To      int    `json:"to,omitempty"`
 	Dup     bool   `json:"dup,omitempty"` // an equal request key was answered again; nothing was charged
 }
 
 // Server is the acquirer. Close it after its last request.
 type Server struct {
-	node    string
-	latency time.Duration
-	log     *slog.Logger
+	node string
+	log  *slog.Logger
+	slow slowness
 
-	mu    sync.Mutex
-	file  *os.File
-	seen  map[string]Line   // request key → first line
-	paid  map[string][]Line // payment id → lines
-	fault error             // a log that could not be written: nothing is charged any more
+	mu       sync.Mutex
+	file     *os.File
+	closings *os.File
+	seen     map[string]Line    // request key → first line
+	paid     map[string][]Line  // payment id → lines
+	refunded map[string]Closing // request key → first line
+	voided   map[string]bool    // payment id
+	fault    error              // a log that could not be written: nothing is charged any more
 }
 
 // Config of the acquirer.
 type Config struct {
-	Node    string
-	Log     string        // path of the log; it is read first, then appended to
-	Latency time.Duration // how long an answer takes, beyond the work itself
-	Logger  *slog.Logger
+	Node     string
+	Log      string  // path of the log of charges; it is read first, then appended to
+	Closings string  // path of the log of refunds and voids, likewise; default Log + ".closings"
+	Latency  Latency // at the start; PUT /latency changes it
+	Logger   *slog.Logger
 }
 
-// Open reads the log and opens it for appending. A last line that was cut off, by a kill in the middle of a write, was never
+// Open reads the logs and opens them for appending. A last line that was cut off, by a kill in the middle of a write, was never
 // answered: it is removed. Any other damage is an error.
 func Open(c Config) (*Server, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{node: c.Node, latency: c.Latency, log: c.Logger, seen: map[string]Line{}, paid: map[string][]Line{}}
-	f, err := os.OpenFile(c.Log, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("open charge log: %w", err)
+	if c.Closings == "" {
+		c.Closings = c.Log + ".closings"
 	}
-	whole, lines := int64(0), 0
-	in := bufio.NewReader(f)
-	for {
-		b, err := in.ReadBytes('\n')
-		if errors.Is(err, io.EOF) {
-			if len(b) > 0 {
-				s.log.Warn("charge log ended in the middle of a line; the line is removed", "log", c.Log, "bytes", len(b))
-				if err := f.Truncate(whole); err != nil {
-					f.Close()
-					return nil, fmt.Errorf("repair charge log %s: %w", c.Log, err)
-				}
-			}
-			break
-		}
-		if err != nil {
-			f.Close()
-			return nil, fmt.Errorf("read charge log %s: %w", c.Log, err)
-		}
-		var l Line
-		lines++
-		if err := json.Unmarshal(b, &l); err != nil {
-			f.Close()
-			return nil, fmt.Errorf("read charge log %s line %d: %w", c.Log, lines, err)
-		}
-		s.remember(l)
-		whole += int64(len(b))
+	s := &Server{node: c.Node, log: c.Logger, seen: map[string]Line{}, paid: map[string][]Line{}, refunded: map[string]Closing{}, voided: map[string]bool{}}
+	if err := s.slow.set(c.Latency); err != nil {
+		return nil, err
 	}
-	s.file = f
-	s.log.Info("acquirer ready", "log", c.Log, "requests", lines, "charged", len(s.seen), "latency", c.Latency)
+	var err error
+	requests := 0
+	if s.file, err = openLog(c.Log, "charge log", c.Logger, func(l Line) { s.remember(l); requests++ }); err != nil {
+		return nil, err
+	}
+	if s.closings, err = openLog(c.Closings, "log of refunds and voids", c.Logger, s.rememberClosing); err != nil {
+		s.file.Close()
+		return nil, err
+	}
+	s.log.Info("acquirer ready", "log", c.Log, "requests", requests, "charged", len(s.seen), "refunded", len(s.refunded), "voided", len(s.voided), "latency", c.Latency)
 	return s, nil
 }
 
@@ -101,45 +88,65 @@ func (s *Server) remember(l Line) {
 	s.paid[l.Payment] = append(s.paid[l.Payment], l)
 }
 
-// Close closes the log.
+// Close closes the logs.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fault == nil {
 		s.fault = errors.New("closed")
 	}
-	return s.file.Close()
+	return errors.Join(s.file.Close(), s.closings.Close())
 }
 
-// Handler serves POST /charges, GET /charges/PAYMENT, GET /charges (the log as it is, NDJSON), GET /status and GET /healthz.
+// Handler serves POST /charges, GET /charges/PAYMENT, GET /charges (the log as it is, NDJSON), POST /refunds, POST /voids,
+// GET /closings (the second log, NDJSON), GET /accounts, GET /accounts/PAYMENT, GET and PUT /latency, GET /status and GET /healthz.
 func (s *Server) Handler() http.Handler {
 	m := web.Mux()
 	m.HandleFunc("POST /charges", s.charge)
 	m.HandleFunc("GET /charges/{payment}", s.find)
-	m.HandleFunc("GET /charges", s.lines)
+	m.HandleFunc("GET /charges", s.lines(s.file))
+	m.HandleFunc("POST /refunds", s.refund)
+	m.HandleFunc("POST /voids", s.void)
+	m.HandleFunc("GET /closings", s.lines(s.closings))
+	m.HandleFunc("GET /accounts", s.accounts)
+	m.HandleFunc("GET /accounts/{payment}", func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		a := s.account(r.PathValue("payment"))
+		s.mu.Unlock()
+		web.Answer(w, http.StatusOK, a)
+	})
+	m.HandleFunc("GET /latency", func(w http.ResponseWriter, r *http.Request) { web.Answer(w, http.StatusOK, s.slow.get()) })
+	m.HandleFunc("PUT /latency", s.setLatency)
 	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
 		web.Answer(w, http.StatusOK, map[string]bool{"ok": true})
 	})
 	m.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
-		charged, payments := len(s.seen), len(s.paid)
+		charged, payments, refunded, voided := len(s.seen), len(s.paid), len(s.refunded), len(s.voided)
 		s.mu.Unlock()
-		web.Answer(w, http.StatusOK, map[string]any{"node": s.node, "charged": charged, "payments": payments, "latency": s.latency.String()})
+		before, after := s.slow.waiting()
+		web.Answer(w, http.StatusOK, map[string]any{
+			"node": s.node, "charged": charged, "payments": payments, "refunded": refunded, "voided": voided,
+			"latency": s.slow.get().After.String(), "slow": s.slow.get(),
+			"in_flight": map[string]int64{"uncharged": before, "charged": after},
+		})
 	})
 	return web.Identify(s.node, "", web.NoEpoch, m)
 }
 
-// lines hands out the log: the auditor's view.
-func (s *Server) lines(w http.ResponseWriter, _ *http.Request) {
-	s.mu.Lock()
-	b, err := os.ReadFile(s.file.Name())
-	s.mu.Unlock()
-	if err != nil {
-		http.Error(w, "read charge log: "+err.Error(), http.StatusInternalServerError)
-		return
+// lines hands out a log: the auditor's view.
+func (s *Server) lines(f *os.File) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		s.mu.Lock()
+		b, err := os.ReadFile(f.Name())
+		s.mu.Unlock()
+		if err != nil {
+			http.Error(w, "read log: "+err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		_, _ = w.Write(b) // a reader that went away needs no answer
 	}
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	_, _ = w.Write(b) // a reader that went away needs no answer
 }
 
 // Answer to POST /charges.
@@ -165,17 +172,16 @@ func (s *Server) charge(w http.ResponseWriter, r *http.Request) {
 		web.Refuse(w, http.StatusBadRequest, fmt.Sprintf("yen is %d, allowed are 1 to %d", c.Yen, payment.MaxYen))
 		return
 	}
+	if !s.slow.before(r.Context()) {
+		web.Refuse(w, http.StatusServiceUnavailable, "who asked has gone; nothing was charged")
+		return
+	}
 	dup, status, err := s.record(c)
 	if err != nil {
 		web.Refuse(w, status, err.Error())
 		return
 	}
-	if s.latency > 0 { // the charge is made; its answer takes its time, as over the networks of card companies
-		select {
-		case <-time.After(s.latency):
-		case <-r.Context().Done():
-		}
-	}
+	s.slow.after(r.Context()) // the charge is made; its answer takes its time, as over the networks of card companies
 	web.Answer(w, http.StatusOK, Answer{Charged: true, Dup: dup})
 }
 
@@ -191,20 +197,31 @@ func (s *Server) record(c payment.Charge) (dup bool, status int, err error) {
 	if dup && (first.Payment != c.Payment || first.Yen != c.Yen) {
 		return false, http.StatusConflict, fmt.Errorf("request %s is known with another body", c.Request)
 	}
-	l := Line{T: mono.Now(), Payment: c.Payment, Request: c.Request, Yen: c.Yen, Dup: dup}
-	b, err := json.Marshal(l)
-	if err != nil {
-		return false, http.StatusInternalServerError, err
+	if why := s.closed(c); why != "" {
+		return false, http.StatusGone, errors.New(why)
 	}
-	if n, err := s.file.Write(append(b, '\n')); err != nil {
-		if n > 0 { // half a line: no more may follow it before it is repaired
-			s.fault = err
-		}
-		s.log.Error("charge log cannot be written", "error", err)
-		return false, http.StatusServiceUnavailable, fmt.Errorf("charge log: %w", err)
+	l := Line{T: mono.Now(), Payment: c.Payment, Request: c.Request, Yen: c.Yen, From: c.From, To: c.To, Dup: dup}
+	if err := s.append(s.file, l); err != nil {
+		return false, http.StatusServiceUnavailable, err
 	}
 	s.remember(l)
 	return dup, 0, nil
+}
+
+// append writes one line, in one write call.
+func (s *Server) append(f *os.File, line any) error {
+	b, err := json.Marshal(line)
+	if err != nil {
+		return err
+	}
+	if n, err := f.Write(append(b, '\n')); err != nil {
+		if n > 0 { // half a line: no more may follow it before it is repaired
+			s.fault = err
+		}
+		s.log.Error("log cannot be written", "log", f.Name(), "error", err)
+		return fmt.Errorf("charge log: %w", err)
+	}
+	return nil
 }
 
 func (s *Server) find(w http.ResponseWriter, r *http.Request) {
@@ -221,54 +238,47 @@ func (s *Server) find(w http.ResponseWriter, r *http.Request) {
 	web.Answer(w, http.StatusOK, map[string]any{"payment": id, "charges": charges, "requests": lines})
 }
 
-// ReadLog reads the log at path: all whole lines, in order.
-func ReadLog(path string) ([]Line, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read charge log: %w", err)
-	}
-	var out []Line
-	for n := 1; ; n++ {
-		line, rest, whole := bytes.Cut(b, []byte{'\n'})
-		if !whole {
-			return out, nil
+// account is what is known of one payment. The lock is held.
+func (s *Server) account(id string) payment.Account {
+	a := payment.Account{Payment: id, Charges: []payment.Charged{}, Voided: s.voided[id]}
+	now := mono.Now()
+	for _, l := range s.paid[id] {
+		if l.Dup {
+			continue
 		}
-		var l Line
-		if err := json.Unmarshal(line, &l); err != nil {
-			return nil, fmt.Errorf("read charge log %s line %d: %w", path, n, err)
+		_, refunded := s.refunded[l.Request]
+		a.Charges = append(a.Charges, payment.Charged{
+			Charge:   payment.Charge{Payment: id, Request: l.Request, Yen: l.Yen, From: l.From, To: l.To},
+			Age:      time.Duration(now - l.T),
+			Refunded: refunded,
+		})
+	}
+	return a
+}
+
+// pageOf is how many accounts one answer holds.
+const pageOf = 1000
+
+// accounts hands out the accounts whose payment ids are greater than ?after=, in their order, a page at a time.
+func (s *Server) accounts(w http.ResponseWriter, r *http.Request) {
+	after := r.URL.Query().Get("after")
+	s.mu.Lock()
+	var ids []string
+	for id := range s.paid {
+		if id > after {
+			ids = append(ids, id)
 		}
-		out, b = append(out, l), rest
 	}
-}
-
-// Client asks an acquirer over HTTP. One call is one request.
-type Client struct {
-	url     string
-	rt      http.RoundTripper
-	timeout time.Duration
-}
-
-var _ payment.Acquirer = (*Client)(nil)
-
-// NewClient makes a client of the acquirer at "http://host:port". timeout bounds one charge.
-// Without a transport it makes its own.
-func NewClient(url string, rt http.RoundTripper, timeout time.Duration) *Client {
-	if rt == nil {
-		rt = web.Transport(500*time.Millisecond, 32)
+	for id := range s.voided {
+		if id > after && len(s.paid[id]) == 0 {
+			ids = append(ids, id)
+		}
 	}
-	return &Client{url: web.URL(url), rt: rt, timeout: timeout}
-}
-
-// Charge implements payment.Acquirer.
-func (c *Client) Charge(ctx context.Context, charge payment.Charge) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	var a Answer
-	if err := web.Call(ctx, c.rt, http.MethodPost, c.url+"/charges", charge, &a); err != nil {
-		return false, fmt.Errorf("charge payment %s at the acquirer: %w", charge.Payment, err)
+	slices.Sort(ids)
+	out := make([]payment.Account, 0, min(len(ids), pageOf))
+	for _, id := range ids[:min(len(ids), pageOf)] {
+		out = append(out, s.account(id))
 	}
-	if !a.Charged {
-		return false, fmt.Errorf("charge payment %s at the acquirer: it did not charge", charge.Payment)
-	}
-	return a.Dup, nil
+	s.mu.Unlock()
+	web.Answer(w, http.StatusOK, out)
 }

@@ -18,7 +18,7 @@ import (
 
 func open(t *testing.T, path string, latency time.Duration) (*Server, *Client) {
 	t.Helper()
-	s, err := Open(Config{Node: "outside-acquirer-1", Log: path, Latency: latency})
+	s, err := Open(Config{Node: "outside-acquirer-1", Log: path, Latency: Latency{After: latency}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -145,6 +145,41 @@ func (j *Journal) Append(ctx context.Context, e payment.Event) error {
 	return nil
 }
 
+// Event implements payment.Journal.
+func (j *Journal) Event(ctx context.Context, key string) (payment.Event, error) {
+	s, err := j.get()
+	if err != nil {
+		return payment.Event{}, err
+	}
+	e := payment.Event{Key: key}
+	err = s.Query("SELECT yen, epoch, site FROM pay.events WHERE pay_key = ?", key).WithContext(ctx).Scan(&e.Yen, &e.Epoch, &e.Site)
+	if errors.Is(err, gocql.ErrNotFound) {
+		err = payment.ErrNotFound
+	}
+	if err != nil {
+		return payment.Event{}, fmt.Errorf("read event of payment %s: %w", key, err)
+	}
+	return e, nil
+}
+
+// Events implements payment.Journal, page by page.
+func (j *Journal) Events(ctx context.Context) ([]payment.Event, error) {
+	s, err := j.get()
+	if err != nil {
+		return nil, err
+	}
+	it := s.Query("SELECT pay_key, yen, epoch, site FROM pay.events").WithContext(ctx).PageSize(1000).Iter()
+	var out []payment.Event
+	var e payment.Event
+	for it.Scan(&e.Key, &e.Yen, &e.Epoch, &e.Site) {
+		out = append(out, e)
+	}
+	if err := it.Close(); err != nil {
+		return nil, fmt.Errorf("read events: %w", err)
+	}
+	return out, nil
+}
+
 // Probe implements payment.Journal.
 func (j *Journal) Probe(ctx context.Context, p payment.Probe) error {
 	if err := j.exec(ctx, "INSERT INTO pay.probes (slot, n) VALUES (?, ?)", p.Slot, p.N); err != nil {

@@ -38,11 +38,12 @@ type Config struct {
 // Pools of one node: at most this many connections each. Two nodes of a region and its batch stay below 40, for small servers.
 // At 150 requests a second of a few milliseconds each, one or two are in use; more wait their turn within their own time.
 const (
-	openConns  = 4
-	payConns   = 6
-	probeConns = 4
-	readConns  = 2
-	batchConns = 1
+	openConns   = 4
+	payConns    = 6
+	probeConns  = 4
+	readConns   = 2
+	batchConns  = 1
+	cancelConns = 1
 )
 
 // attempts of one transaction that MySQL rolled back for a deadlock or a lock wait; nothing of it happened, so it may be tried
@@ -56,6 +57,7 @@ type Ledger struct {
 	pay      *sql.DB // transactions that make a payment DONE, nothing else
 	probe    *sql.DB
 	batch    *sql.DB
+	cancel   *sql.DB // cancellations and refunds
 	read     *sql.DB // untagged: it never writes
 
 	mu    sync.Mutex
@@ -91,6 +93,7 @@ func New(c Config) (*Ledger, error) {
 		{&l.pay, schema.TagPay, payConns},
 		{&l.probe, schema.TagProbe, probeConns},
 		{&l.batch, schema.TagBatch, batchConns},
+		{&l.cancel, schema.TagCancel, cancelConns},
 		{&l.read, "", readConns},
 	} {
 		connector, err := mysqldriver.NewConnector(c.session(p.tag))
@@ -126,7 +129,7 @@ func (c Config) session(tag string) *mysqldriver.Config {
 // Close ends all connections.
 func (l *Ledger) Close() error {
 	var all []error
-	for _, db := range []*sql.DB{l.open, l.pay, l.probe, l.batch, l.read} {
+	for _, db := range []*sql.DB{l.open, l.pay, l.probe, l.batch, l.cancel, l.read} {
 		if db != nil {
 			all = append(all, db.Close())
 		}
@@ -158,25 +161,25 @@ func scan(row scanner) (payment.Payment, error) {
 
 // Open implements payment.Ledger. The row and the proof of the epoch are one statement: it selects the row's values from the
 // epoch row, which it locks shared, so that it inserts nothing in another epoch.
-func (l *Ledger) Open(ctx context.Context, p payment.Payment, w payment.Writer) (payment.Payment, error) {
+func (l *Ledger) Open(ctx context.Context, p payment.Payment, w payment.Writer) (row payment.Payment, fresh bool, err error) {
 	if err := p.Check(); err != nil {
-		return payment.Payment{}, payment.NotExecuted(fmt.Errorf("open payment: %w", err))
+		return payment.Payment{}, false, payment.NotExecuted(fmt.Errorf("open payment: %w", err))
 	}
 	fail := func(err error) error { return fmt.Errorf("open payment %s: %w", p.Key, err) }
 	c, err := l.conn(ctx, l.open)
 	if err != nil {
-		return payment.Payment{}, fail(err)
+		return payment.Payment{}, false, fail(err)
 	}
 	defer c.Close()
 	for _, id := range []int{p.From, p.To} {
 		if err := l.account(ctx, c, id); err != nil {
-			return payment.Payment{}, fail(payment.NotExecuted(err))
+			return payment.Payment{}, false, fail(payment.NotExecuted(err))
 		}
 	}
 	p.State, p.Epoch, p.Site, p.Node = payment.Pending, w.Epoch, w.Site, w.Node
 	var n int64
 	err = retry(ctx, func() error {
-		res, err := c.ExecContext(ctx, "INSERT INTO payments ("+columns+") SELECT ?, ?, ?, ?, ?, ?, ?, ? FROM epoch WHERE id = 1 AND epoch = ?",
+		res, err := c.ExecContext(ctx, "INSERT INTO payments ("+columns+") SELECT ?, ?, ?, ?, ?, ?, ?, ? FROM epoch WHERE id = 1 AND epoch = ? FOR SHARE",
 			p.Key, p.From, p.To, p.Yen, p.State, p.Epoch, p.Site, p.Node, w.Epoch)
 		if err != nil {
 			return statement(err)
@@ -186,28 +189,28 @@ func (l *Ledger) Open(ctx context.Context, p payment.Payment, w payment.Writer) 
 	})
 	switch {
 	case err == nil && n == 1:
-		return p, nil
+		return p, true, nil
 	case err == nil: // nothing was selected: another epoch
 		stale := l.stale(ctx, c, w)
 		found, err := scan(c.QueryRowContext(ctx, "SELECT "+columns+" FROM payments WHERE pay_key = ?", p.Key))
 		if errors.Is(err, payment.ErrNotFound) {
-			return payment.Payment{}, fail(stale)
+			return payment.Payment{}, false, fail(stale)
 		}
 		if err != nil {
 			found = payment.Payment{State: payment.Pending} // not known: it may be there
 		}
-		return found, fail(stale)
+		return found, false, fail(stale)
 	case number(err) == errDuplicate:
 		found, err := scan(c.QueryRowContext(ctx, "SELECT "+columns+" FROM payments WHERE pay_key = ?", p.Key))
 		if err != nil {
-			return payment.Payment{}, fail(err)
+			return payment.Payment{}, false, fail(err)
 		}
 		if !found.Same(p) {
-			return found, fail(payment.NotExecuted(payment.ErrConflict))
+			return found, false, fail(payment.NotExecuted(payment.ErrConflict))
 		}
-		return found, nil
+		return found, false, nil
 	default:
-		return payment.Payment{}, fail(err)
+		return payment.Payment{}, false, fail(err)
 	}
 }
 
@@ -268,6 +271,8 @@ func (l *Ledger) Finish(ctx context.Context, key string, w payment.Writer) (paym
 			return false, fmt.Errorf("lock it: %w", err)
 		case p.State == payment.Done:
 			return false, nil
+		case p.State == payment.Cancelled:
+			return false, payment.ErrCancelled
 		case is != w.Epoch:
 			return false, staleEpoch(w, is, site)
 		}
@@ -287,7 +292,10 @@ func (l *Ledger) Finish(ctx context.Context, key string, w payment.Writer) (paym
 		return true, nil
 	})
 	if err != nil {
-		return payment.Payment{}, fmt.Errorf("finish payment %s: %w", key, err)
+		if !errors.Is(err, payment.ErrCancelled) {
+			p = payment.Payment{}
+		}
+		return p, fmt.Errorf("finish payment %s: %w", key, err)
 	}
 	return p, nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kirikae/kirikae/payment"
+	"github.com/kirikae/kirikae/payment/forward"
 )
 
 // App pays. It is a plain value: everything from outside comes in here.
@@ -33,35 +34,83 @@ const (
 	lateLimit = 5 * time.Second
 )
 
-// Pay makes a payment, or finishes what an earlier attempt with its key left undone, always forward: row, charge, money, event.
+// Pay makes a payment, or ends what an earlier attempt with its key left undone: row, charge, money, event. Of a payment that it
+// finds PENDING it asks the acquirer's status first, so that work which was done already is not asked for again (article 001).
 //
 // A nil error is a promise by both stores. An error that is payment.ErrNotExecuted proves that this payment was not charged by
-// this attempt, and that no earlier one had begun it; after any other error its outcome is unknown, and the same key asked again
-// finishes it.
+// this attempt, and that no earlier one had begun it; payment.ErrCancelled, that it never will be done under this key. After any
+// other error its outcome is unknown, and the same key asked again finishes it.
 func (a *App) Pay(ctx context.Context, p payment.Payment) (payment.Payment, error) {
-	row, err := a.Ledger.Open(ctx, p, a.Writer)
+	if a.has(payment.CachedAnswer) {
+		if row, ok := a.cached(ctx, p); ok {
+			return row, nil
+		}
+	}
+	row, fresh, err := a.Ledger.Open(ctx, p, a.Writer)
 	if err != nil {
 		if errors.Is(err, payment.ErrStaleEpoch) && row.State != "" { // an earlier attempt may have charged it
 			return payment.Payment{}, unsure{err}
 		}
 		return payment.Payment{}, err
 	}
-	if row.State == payment.Pending {
-		if err := a.charge(ctx, row); err != nil {
-			return payment.Payment{}, unsure{err}
-		}
-		if a.has(payment.AckBeforeCommit) {
-			return a.acknowledgeEarly(row), nil
-		}
-		if row, err = a.Ledger.Finish(ctx, p.Key, a.Writer); err != nil {
-			return payment.Payment{}, unsure{err}
+	switch row.State {
+	case payment.Pending:
+		row, err = a.forward(ctx, row, fresh)
+	case payment.Done: // it may lack its event: it is written again, as it would have been
+		err = a.Journal.Append(ctx, forward.EventOf(row))
+	case payment.Cancelled: // it may lack its refund
+		if !a.has(payment.BlindCancel) {
+			err = a.Recoverer().Close(ctx, row)
 		}
 	}
-	// A row that was DONE already may lack its event: it is written again, as it would have been.
-	if err := a.Journal.Append(ctx, event(row)); err != nil {
+	if err == nil && row.State == payment.Cancelled {
+		return row, payment.NotExecuted(fmt.Errorf("payment %s: %w", p.Key, payment.ErrCancelled))
+	}
+	if err != nil {
 		return payment.Payment{}, unsure{err}
 	}
 	return row, nil
+}
+
+// forward brings a PENDING payment to its end. What this attempt opened itself nobody can have charged.
+func (a *App) forward(ctx context.Context, row payment.Payment, fresh bool) (payment.Payment, error) {
+	blind := a.has(payment.AckBeforeCommit) || a.has(payment.NewRequestKey) // defects older than the question
+	if !fresh && !blind {
+		return a.Recoverer().End(ctx, row, forward.Charge)
+	}
+	if err := a.charge(ctx, row); err != nil {
+		if errors.Is(err, payment.ErrClosed) { // it was cancelled on its way
+			return a.Recoverer().End(ctx, row, forward.Charge)
+		}
+		return row, err
+	}
+	if a.has(payment.AckBeforeCommit) {
+		return a.acknowledgeEarly(row), nil
+	}
+	row, err := a.Ledger.Finish(ctx, row.Key, a.Writer)
+	if errors.Is(err, payment.ErrCancelled) { // likewise: what was charged is given back
+		return row, a.Recoverer().Close(ctx, row)
+	}
+	if err != nil {
+		return row, err
+	}
+	return row, a.Journal.Append(ctx, forward.EventOf(row))
+}
+
+// Recoverer ends interrupted payments as this application.
+func (a *App) Recoverer() *forward.Recoverer {
+	return &forward.Recoverer{Writer: a.Writer, Ledger: a.Ledger, Journal: a.Journal, Acquirer: a.Acquirer, Defects: a.Defects, Log: a.Log}
+}
+
+// cached is the defect cached-answer: whatever the acquirer has charged is answered as done, and no store is asked.
+func (a *App) cached(ctx context.Context, p payment.Payment) (payment.Payment, bool) {
+	x, err := a.Acquirer.Status(ctx, p.Key)
+	if err != nil || len(x.Held()) == 0 {
+		return payment.Payment{}, false
+	}
+	a.Log.Warn("defect acts: answered without the stores", "defect", payment.CachedAnswer, "payment", p.Key)
+	p.State, p.Epoch, p.Site, p.Node = payment.Done, a.Writer.Epoch, a.Writer.Site, a.Writer.Node
+	return p, true
 }
 
 // charge asks the acquirer with the payment's id as request key, so that any attempt of any node at any time is the same request.
@@ -71,7 +120,9 @@ func (a *App) charge(ctx context.Context, p payment.Payment) error {
 		request = rand.Text()
 		a.Log.Warn("defect acts: new request key", "defect", payment.NewRequestKey, "payment", p.Key, "request", request)
 	}
-	_, err := a.Acquirer.Charge(ctx, payment.Charge{Payment: p.Key, Request: request, Yen: p.Yen})
+	c := forward.ChargeOf(p)
+	c.Request = request
+	_, err := a.Acquirer.Charge(ctx, c)
 	return err
 }
 
@@ -84,7 +135,7 @@ func (a *App) acknowledgeEarly(p payment.Payment) payment.Payment {
 		defer cancel()
 		done, err := a.Ledger.Finish(ctx, p.Key, a.Writer)
 		if err == nil {
-			err = a.Journal.Append(ctx, event(done))
+			err = a.Journal.Append(ctx, forward.EventOf(done))
 		}
 		if err != nil {
 			a.Log.Error("defect acted: an acknowledged payment was not committed", "payment", p.Key, "error", err)
@@ -118,10 +169,6 @@ func (a *App) Ready(ctx context.Context) (ledger, journal error) {
 func (a *App) Wait() { a.late.Wait() }
 
 func (a *App) has(d payment.Defect) bool { return slices.Contains(a.Defects, d) }
-
-func event(p payment.Payment) payment.Event {
-	return payment.Event{Key: p.Key, Yen: p.Yen, Epoch: p.Epoch, Site: p.Site}
-}
 
 // unsure hides from errors.Is what a later step of a payment could prove about itself alone: the payment as a whole may have
 // happened.

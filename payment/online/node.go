@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kirikae/kirikae/payment"
+	"github.com/kirikae/kirikae/payment/forward"
 	"github.com/kirikae/kirikae/payment/internal/web"
 	"github.com/kirikae/kirikae/payment/params"
 )
@@ -34,6 +35,7 @@ type Config struct {
 	Connect func(payment.Parameters) (Stores, error)
 	Defects []payment.Defect
 	Wait    time.Duration // longest wait for complete parameters at start, default 30 s
+	Recover bool          // at its start, end the payments that were interrupted before
 	Log     *slog.Logger
 }
 
@@ -44,6 +46,8 @@ const (
 	checkLimit   = time.Second            // of one health check
 	freshness    = 2 * time.Second        // age up to which a health check speaks
 	watchEvery   = 500 * time.Millisecond // parameters that are read while running
+	recoverEvery = time.Second            // looks at interrupted payments, until one comes through
+	recoverLimit = 30 * time.Second       // of one such look
 )
 
 // ErrParameters says that a node did not start because its region's parameters were not there, or not complete.
@@ -67,6 +71,8 @@ type Node struct {
 	checked time.Time
 	ledger  error
 	journal error
+
+	recovered forward.Recovered // the last look at interrupted payments
 }
 
 // New makes a node.
@@ -127,6 +133,9 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	parts.Go(func() { n.every(ctx, checkEvery, func() { n.check(ctx, app) }) })
 	parts.Go(func() { n.every(ctx, watchEvery, func() { n.look(ctx) }) })
+	if n.cfg.Recover {
+		parts.Go(func() { n.recover(ctx, app) })
+	}
 	<-ctx.Done()
 	app.Wait()
 	stop()
@@ -145,6 +154,43 @@ func (n *Node) every(ctx context.Context, d time.Duration, f func()) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-tick.C:
+		}
+	}
+}
+
+// recover ends the payments that were interrupted before this node started. It looks again until both stores and the acquirer
+// answered for all of them.
+func (n *Node) recover(ctx context.Context, app *App) {
+	began := time.Now()
+	tick := time.NewTicker(recoverEvery)
+	defer tick.Stop()
+	said := ""
+	for ctx.Err() == nil {
+		n.mu.Lock()
+		ready := !n.checked.IsZero() && n.ledger == nil && n.journal == nil
+		before := n.recovered
+		n.mu.Unlock()
+		if ready {
+			look, cancel := context.WithTimeout(ctx, recoverLimit)
+			now := app.Recoverer().Start(look, func() time.Duration { return time.Since(began) })
+			cancel()
+			now.Finished += before.Finished
+			now.Cancelled += before.Cancelled
+			n.mu.Lock()
+			n.recovered = now
+			n.mu.Unlock()
+			if now.Complete {
+				n.cfg.Log.Info("interrupted payments", "finished", now.Finished, "cancelled", now.Cancelled, "left to their customers", now.Left)
+				return
+			}
+			if now.Error != said {
+				said = now.Error
+				n.cfg.Log.Warn("interrupted payments", "error", now.Error)
+			}
+		}
+		select {
+		case <-ctx.Done():
 		case <-tick.C:
 		}
 	}
@@ -293,6 +339,9 @@ func (n *Node) probe(ctx context.Context, app *App, w http.ResponseWriter, r *ht
 // fail answers an error: with proof where there is some, as unknown otherwise.
 func (n *Node) fail(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
+	case errors.Is(err, payment.ErrCancelled) && errors.Is(err, payment.ErrNotExecuted): // final, and the same for every repeat
+		web.Refuse(w, http.StatusGone, err.Error())
+		return
 	case errors.Is(err, payment.ErrConflict):
 		web.Refuse(w, http.StatusConflict, err.Error())
 		return
@@ -398,6 +447,8 @@ type Status struct {
 	Defects  []payment.Defect `json:"defects"`
 	Payments map[string]int64 `json:"payments"` // asked, done
 	Failures map[string]int64 `json:"failures"` // refused, unknown; of payments and probes
+
+	Recovered *forward.Recovered `json:"recovered,omitempty"` // interrupted payments, ended at its start
 }
 
 func (n *Node) status(w http.ResponseWriter, r *http.Request) {
@@ -412,6 +463,10 @@ func (n *Node) status(w http.ResponseWriter, r *http.Request) {
 	}
 	if ready != nil {
 		s.Why = ready.Error()
+	}
+	if n.cfg.Recover {
+		r := n.recovered
+		s.Recovered = &r
 	}
 	if n.watch != nil {
 		s.WatchErr = n.watch.Error()

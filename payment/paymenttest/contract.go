@@ -27,13 +27,13 @@ func Contract(t *testing.T, fresh func(t *testing.T) World) {
 	t.Run("a payment goes from PENDING to DONE once", func(t *testing.T) {
 		w := fresh(t)
 		p := payment.Payment{Key: "once-1", From: 3, To: 2, Yen: 100}
-		row, err := w.Ledger.Open(ctx, p, tokyo)
+		row, _, err := w.Ledger.Open(ctx, p, tokyo)
 		want(t, "open", row, err, payment.Payment{Key: p.Key, From: 3, To: 2, Yen: 100, State: payment.Pending, Epoch: 1, Site: "tokyo", Node: "tokyo-app-1"})
 		for range 2 {
 			row, err = w.Ledger.Finish(ctx, p.Key, tokyo)
 			want(t, "finish", row, err, payment.Payment{Key: p.Key, From: 3, To: 2, Yen: 100, State: payment.Done, Epoch: 1, Site: "tokyo", Node: "tokyo-app-1"})
 		}
-		again, err := w.Ledger.Open(ctx, p, payment.Writer{Node: "tokyo-app-2", Site: "tokyo", Epoch: 1})
+		again, _, err := w.Ledger.Open(ctx, p, payment.Writer{Node: "tokyo-app-2", Site: "tokyo", Epoch: 1})
 		want(t, "open again", again, err, row)
 		found, err := w.Ledger.Find(ctx, p.Key)
 		want(t, "find", found, err, row)
@@ -42,11 +42,11 @@ func Contract(t *testing.T, fresh func(t *testing.T) World) {
 	t.Run("another body of the same key is a conflict", func(t *testing.T) {
 		w := fresh(t)
 		p := payment.Payment{Key: "conflict-1", From: 1, To: 2, Yen: 100}
-		if _, err := w.Ledger.Open(ctx, p, tokyo); err != nil {
+		if _, _, err := w.Ledger.Open(ctx, p, tokyo); err != nil {
 			t.Fatal(err)
 		}
 		for _, q := range []payment.Payment{{Key: p.Key, From: 1, To: 2, Yen: 101}, {Key: p.Key, From: 2, To: 1, Yen: 100}, {Key: p.Key, From: 1, To: 3, Yen: 100}} {
-			_, err := w.Ledger.Open(ctx, q, tokyo)
+			_, _, err := w.Ledger.Open(ctx, q, tokyo)
 			wantErr(t, fmt.Sprintf("open %+v", q), err, payment.ErrConflict, payment.ErrNotExecuted)
 		}
 	})
@@ -56,10 +56,10 @@ func Contract(t *testing.T, fresh func(t *testing.T) World) {
 			{Key: "", From: 1, To: 2, Yen: 1}, {Key: "a b", From: 1, To: 2, Yen: 1}, {Key: "x*/", From: 1, To: 2, Yen: 1},
 			{Key: "bad-1", From: 1, To: 1, Yen: 1}, {Key: "bad-2", From: 0, To: 1, Yen: 1}, {Key: "bad-3", From: 1, To: 2, Yen: 0},
 		} {
-			_, err := w.Ledger.Open(ctx, p, tokyo)
+			_, _, err := w.Ledger.Open(ctx, p, tokyo)
 			wantErr(t, fmt.Sprintf("open %+v", p), err, payment.ErrNotExecuted)
 		}
-		_, err := w.Ledger.Open(ctx, payment.Payment{Key: "bad-4", From: 1, To: 999999, Yen: 1}, tokyo)
+		_, _, err := w.Ledger.Open(ctx, payment.Payment{Key: "bad-4", From: 1, To: 999999, Yen: 1}, tokyo)
 		wantErr(t, "unknown account", err, payment.ErrNoAccount, payment.ErrNotExecuted)
 		_, err = w.Ledger.Find(ctx, "bad-4")
 		wantErr(t, "find", err, payment.ErrNotFound)
@@ -69,16 +69,16 @@ func Contract(t *testing.T, fresh func(t *testing.T) World) {
 	t.Run("a stale writer changes nothing", func(t *testing.T) {
 		w := fresh(t)
 		p := payment.Payment{Key: "stale-1", From: 1, To: 2, Yen: 100}
-		if _, err := w.Ledger.Open(ctx, p, tokyo); err != nil {
+		if _, _, err := w.Ledger.Open(ctx, p, tokyo); err != nil {
 			t.Fatal(err)
 		}
 		w.SetEpoch(t, 2)
-		row, err := w.Ledger.Open(ctx, payment.Payment{Key: "stale-2", From: 1, To: 2, Yen: 100}, tokyo)
+		row, _, err := w.Ledger.Open(ctx, payment.Payment{Key: "stale-2", From: 1, To: 2, Yen: 100}, tokyo)
 		wantErr(t, "open", err, payment.ErrStaleEpoch, payment.ErrNotExecuted)
 		if row.State != "" {
 			t.Errorf("open of a new key by a stale writer returns a row in state %q", row.State)
 		}
-		row, err = w.Ledger.Open(ctx, p, tokyo)
+		row, _, err = w.Ledger.Open(ctx, p, tokyo)
 		wantErr(t, "open known", err, payment.ErrStaleEpoch, payment.ErrNotExecuted)
 		if row.State != payment.Pending {
 			t.Errorf("open of a known key by a stale writer returns state %q, want PENDING", row.State)
@@ -110,7 +110,7 @@ func Contract(t *testing.T, fresh func(t *testing.T) World) {
 			all.Go(func() {
 				key := fmt.Sprintf("many-%03d", i/2) // each key twice
 				p := payment.Payment{Key: key, From: 1 + i/2%4, To: 1 + (i/2+1)%4, Yen: int64(1 + i/2)}
-				if _, errs[i] = w.Ledger.Open(ctx, p, tokyo); errs[i] == nil {
+				if _, _, errs[i] = w.Ledger.Open(ctx, p, tokyo); errs[i] == nil {
 					_, errs[i] = w.Ledger.Finish(ctx, key, tokyo)
 				}
 			})
@@ -165,7 +165,7 @@ func Contract(t *testing.T, fresh func(t *testing.T) World) {
 			t.Fatalf("last of none: %v", err)
 		}
 		for _, key := range []string{"date-1", "date-2"} {
-			if _, err := w.Ledger.Open(ctx, payment.Payment{Key: key, From: 1, To: 2, Yen: 1}, tokyo); err != nil {
+			if _, _, err := w.Ledger.Open(ctx, payment.Payment{Key: key, From: 1, To: 2, Yen: 1}, tokyo); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := w.Ledger.Finish(ctx, key, tokyo); err != nil {
@@ -202,7 +202,7 @@ func Contract(t *testing.T, fresh func(t *testing.T) World) {
 		w := fresh(t)
 		ended, cancel := context.WithCancel(ctx)
 		cancel()
-		_, err := w.Ledger.Open(ended, payment.Payment{Key: "ended-1", From: 1, To: 2, Yen: 1}, tokyo)
+		_, _, err := w.Ledger.Open(ended, payment.Payment{Key: "ended-1", From: 1, To: 2, Yen: 1}, tokyo)
 		wantErr(t, "open", err, payment.ErrNotExecuted)
 	})
 }

@@ -24,6 +24,8 @@ type Ledger struct {
 	opening  map[int]int64
 	balance  map[int]int64
 	payments map[string]payment.Payment
+	opened   map[string]time.Time
+	refunds  map[[2]string]payment.Refund
 	entries  map[int]map[string]int64
 	probes   map[int]int64
 	dates    []payment.Settlement
@@ -39,7 +41,7 @@ var (
 
 // NewLedger makes a ledger of accounts 1 to n in an epoch.
 func NewLedger(n int, opening, epoch int64) *Ledger {
-	l := &Ledger{epoch: epoch, opening: map[int]int64{}, balance: map[int]int64{}, payments: map[string]payment.Payment{}, entries: map[int]map[string]int64{}, probes: map[int]int64{}}
+	l := &Ledger{epoch: epoch, opening: map[int]int64{}, balance: map[int]int64{}, payments: map[string]payment.Payment{}, opened: map[string]time.Time{}, refunds: map[[2]string]payment.Refund{}, entries: map[int]map[string]int64{}, probes: map[int]int64{}}
 	for id := 1; id <= n; id++ {
 		l.opening[id], l.balance[id], l.entries[id] = opening, opening, map[string]int64{}
 	}
@@ -84,7 +86,7 @@ func (l *Ledger) inEpoch(w payment.Writer) error {
 }
 
 // Open implements payment.Ledger.
-func (l *Ledger) Open(ctx context.Context, p payment.Payment, w payment.Writer) (row payment.Payment, err error) {
+func (l *Ledger) Open(ctx context.Context, p payment.Payment, w payment.Writer) (row payment.Payment, fresh bool, err error) {
 	err = l.locked(ctx, "open", p.Key, func() error {
 		if err := p.Check(); err != nil {
 			return payment.NotExecuted(err)
@@ -106,10 +108,11 @@ func (l *Ledger) Open(ctx context.Context, p payment.Payment, w payment.Writer) 
 			return nil
 		}
 		p.State, p.Epoch, p.Site, p.Node = payment.Pending, w.Epoch, w.Site, w.Node
-		l.payments[p.Key], row = p, p
+		l.payments[p.Key], row, fresh = p, p, true
+		l.opened[p.Key] = time.Now()
 		return nil
 	})
-	return row, err
+	return row, fresh, err
 }
 
 // Finish implements payment.Ledger.
@@ -119,9 +122,11 @@ func (l *Ledger) Finish(ctx context.Context, key string, w payment.Writer) (row 
 		if !ok {
 			return payment.NotExecuted(payment.ErrNotFound)
 		}
-		if p.State == payment.Done {
-			row = p
+		switch row = p; p.State {
+		case payment.Done:
 			return nil
+		case payment.Cancelled:
+			return payment.NotExecuted(payment.ErrCancelled)
 		}
 		if err := l.inEpoch(w); err != nil {
 			return err
@@ -134,6 +139,97 @@ func (l *Ledger) Finish(ctx context.Context, key string, w payment.Writer) (row 
 		return nil
 	})
 	return row, err
+}
+
+// Cancel implements payment.Ledger.
+func (l *Ledger) Cancel(ctx context.Context, key string, w payment.Writer) (row payment.Payment, err error) {
+	err = l.locked(ctx, "cancel", key, func() error {
+		p, ok := l.payments[key]
+		if !ok {
+			return payment.NotExecuted(payment.ErrNotFound)
+		}
+		switch row = p; p.State {
+		case payment.Cancelled:
+			return nil
+		case payment.Done:
+			return payment.NotExecuted(payment.ErrDone)
+		}
+		if err := l.inEpoch(w); err != nil {
+			return err
+		}
+		p.State, p.Epoch, p.Site, p.Node = payment.Cancelled, w.Epoch, w.Site, w.Node
+		l.payments[key], row = p, p
+		return nil
+	})
+	return row, err
+}
+
+// Refunded implements payment.Ledger.
+func (l *Ledger) Refunded(ctx context.Context, r payment.Refund, w payment.Writer) error {
+	return l.locked(ctx, "refunded", r.Payment, func() error {
+		if err := l.inEpoch(w); err != nil {
+			return err
+		}
+		id := [2]string{r.Payment, r.Request}
+		if was, ok := l.refunds[id]; ok && was != r {
+			return payment.NotExecuted(payment.ErrConflict)
+		}
+		l.refunds[id] = r
+		return nil
+	})
+}
+
+// Refunds implements payment.Ledger.
+func (l *Ledger) Refunds(ctx context.Context) (out []payment.Refund, err error) {
+	err = l.locked(ctx, "refunds", "", func() error {
+		for _, r := range l.refunds {
+			out = append(out, r)
+		}
+		sort.Slice(out, func(i, j int) bool {
+			return out[i].Payment < out[j].Payment || out[i].Payment == out[j].Payment && out[i].Request < out[j].Request
+		})
+		return nil
+	})
+	return out, err
+}
+
+// Audit implements payment.Ledger.
+func (l *Ledger) Audit(ctx context.Context, after string, limit int) ([]payment.Aged, error) {
+	return l.aged(ctx, "audit", after, limit, func(payment.Payment) bool { return true })
+}
+
+// Unfinished implements payment.Ledger.
+func (l *Ledger) Unfinished(ctx context.Context, after string, limit int) ([]payment.Aged, error) {
+	return l.aged(ctx, "unfinished", after, limit, func(p payment.Payment) bool { return p.State == payment.Pending })
+}
+
+func (l *Ledger) aged(ctx context.Context, method, after string, limit int, want func(payment.Payment) bool) (rows []payment.Aged, err error) {
+	err = l.locked(ctx, method, after, func() error {
+		for key, p := range l.payments {
+			if key > after && want(p) {
+				rows = append(rows, payment.Aged{Payment: p, Age: time.Since(l.opened[key])})
+			}
+		}
+		sort.Slice(rows, func(i, j int) bool { return rows[i].Key < rows[j].Key })
+		rows = rows[:min(limit, len(rows))]
+		return nil
+	})
+	return rows, err
+}
+
+// Lose removes a payment from the ledger, and the money that it moved, as the loss of a region does with what was not replicated.
+func (l *Ledger) Lose(key string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.payments[key]
+	if p.State == payment.Done {
+		l.balance[p.From] += p.Yen
+		l.balance[p.To] -= p.Yen
+		delete(l.entries[p.From], key)
+		delete(l.entries[p.To], key)
+	}
+	delete(l.payments, key)
+	delete(l.opened, key)
 }
 
 // Find implements payment.Ledger.
@@ -265,6 +361,40 @@ func (j *Journal) Append(ctx context.Context, e payment.Event) error {
 	})
 }
 
+// Event implements payment.Journal.
+func (j *Journal) Event(ctx context.Context, key string) (e payment.Event, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	err = call(j.Fail, ctx, "event", key, func() error {
+		var ok bool
+		if e, ok = j.events[key]; !ok {
+			return payment.ErrNotFound
+		}
+		return nil
+	})
+	return e, err
+}
+
+// Events implements payment.Journal.
+func (j *Journal) Events(ctx context.Context) (out []payment.Event, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	err = call(j.Fail, ctx, "events", "", func() error {
+		for _, e := range j.events {
+			out = append(out, e)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Lose removes an event, as the loss of a region does with what was not replicated.
+func (j *Journal) Lose(key string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.events, key)
+}
+
 // Probe implements payment.Journal.
 func (j *Journal) Probe(ctx context.Context, p payment.Probe) error {
 	j.mu.Lock()
@@ -279,8 +409,8 @@ func (j *Journal) Ready(ctx context.Context) error {
 	return call(j.Fail, ctx, "ready", "", func() error { return nil })
 }
 
-// Event returns a payment's event.
-func (j *Journal) Event(key string) (payment.Event, bool) {
+// Look returns a payment's event.
+func (j *Journal) Look(key string) (payment.Event, bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	e, ok := j.events[key]
@@ -292,35 +422,124 @@ type Acquirer struct {
 	Fail Failure // set before first use
 
 	mu       sync.Mutex
-	requests map[string]bool
-	charges  map[string]int
+	accounts map[string]*payment.Account
+	when     map[string]time.Time // request → charged
 }
 
 // NewAcquirer makes an acquirer that has charged nothing.
 func NewAcquirer() *Acquirer {
-	return &Acquirer{requests: map[string]bool{}, charges: map[string]int{}}
+	return &Acquirer{accounts: map[string]*payment.Account{}, when: map[string]time.Time{}}
+}
+
+func (a *Acquirer) account(id string) *payment.Account {
+	x := a.accounts[id]
+	if x == nil {
+		x = &payment.Account{Payment: id}
+		a.accounts[id] = x
+	}
+	return x
+}
+
+// told is a copy of an account, as it is told now.
+func (a *Acquirer) told(x *payment.Account) payment.Account {
+	c := *x
+	c.Charges = append([]payment.Charged{}, x.Charges...)
+	for i := range c.Charges {
+		c.Charges[i].Age = time.Since(a.when[c.Charges[i].Request])
+	}
+	return c
+}
+
+func (a *Acquirer) locked(ctx context.Context, method, key string, do func() error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return call(a.Fail, ctx, method, key, do)
 }
 
 // Charge implements payment.Acquirer.
 func (a *Acquirer) Charge(ctx context.Context, c payment.Charge) (dup bool, err error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	err = call(a.Fail, ctx, "charge", c.Payment, func() error {
-		dup = a.requests[c.Request]
-		a.requests[c.Request] = true
-		if !dup {
-			a.charges[c.Payment]++
+	err = a.locked(ctx, "charge", c.Payment, func() error {
+		x := a.account(c.Payment)
+		for _, k := range x.Charges {
+			if k.Request == c.Request && !k.Refunded {
+				dup = true
+				return nil
+			}
+			if k.Request == c.Request {
+				return payment.NotExecuted(payment.ErrClosed)
+			}
 		}
+		if x.Closed() {
+			return payment.NotExecuted(payment.ErrClosed)
+		}
+		x.Charges = append(x.Charges, payment.Charged{Charge: c})
+		a.when[c.Request] = time.Now()
 		return nil
 	})
 	return dup, err
 }
 
-// Charges says how often a payment was charged.
+// Status implements payment.Acquirer.
+func (a *Acquirer) Status(ctx context.Context, id string) (out payment.Account, err error) {
+	err = a.locked(ctx, "status", id, func() error {
+		out = payment.Account{Payment: id}
+		if x := a.accounts[id]; x != nil {
+			out = a.told(x)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Void implements payment.Acquirer.
+func (a *Acquirer) Void(ctx context.Context, id string) (out payment.Account, err error) {
+	err = a.locked(ctx, "void", id, func() error {
+		x := a.account(id)
+		if len(x.Charges) == 0 {
+			x.Voided = true
+		}
+		out = a.told(x)
+		return nil
+	})
+	return out, err
+}
+
+// Refund implements payment.Acquirer.
+func (a *Acquirer) Refund(ctx context.Context, r payment.Refund) (dup bool, err error) {
+	err = a.locked(ctx, "refund", r.Payment, func() error {
+		x := a.account(r.Payment)
+		for i, c := range x.Charges {
+			if c.Request == r.Request && c.Yen == r.Yen {
+				dup = c.Refunded
+				x.Charges[i].Refunded = true
+				return nil
+			}
+		}
+		return payment.NotExecuted(fmt.Errorf("no such charge: %w", payment.ErrNotFound))
+	})
+	return dup, err
+}
+
+// Accounts implements payment.Acquirer.
+func (a *Acquirer) Accounts(ctx context.Context) (out []payment.Account, err error) {
+	err = a.locked(ctx, "accounts", "", func() error {
+		for _, x := range a.accounts {
+			out = append(out, a.told(x))
+		}
+		sort.Slice(out, func(i, j int) bool { return out[i].Payment < out[j].Payment })
+		return nil
+	})
+	return out, err
+}
+
+// Charges says how often a payment was charged, given back or not.
 func (a *Acquirer) Charges(key string) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.charges[key]
+	if x := a.accounts[key]; x != nil {
+		return len(x.Charges)
+	}
+	return 0
 }
 
 // Params is a payment.Params in memory.

@@ -17,13 +17,15 @@ const (
 // Tags of the GTIDs of each kind of transaction (MySQL ≥ 8.3, gtid_next='AUTOMATIC:TAG').
 const (
 	TagPay    = "pay"    // exactly the transactions that make a payment DONE
+	TagCancel = "cancel" // payments made CANCELLED, and refunds
 	TagOpen   = "open"   // PENDING rows
 	TagProbe  = "probe"  // probes
 	TagBatch  = "batch"  // settlements
 	TagCanary = "canary" // canaries; written by the harness, not by the platform
 )
 
-// MySQL returns the statements that make the database and its tables. Keys are ascii_bin: their order is that of their bytes.
+// MySQL returns the statements that make the database and its tables. Keys are ascii_bin: their order is that of their bytes. When
+// a payment's row was made is invisible to all but those who ask for it by name.
 func MySQL() []string {
 	return []string{
 		"CREATE DATABASE IF NOT EXISTS " + Database,
@@ -40,7 +42,17 @@ func MySQL() []string {
   state VARCHAR(12) CHARACTER SET ascii NOT NULL,
   epoch BIGINT NOT NULL,
   site VARCHAR(16) NOT NULL,
-  node VARCHAR(64) NOT NULL
+  node VARCHAR(64) NOT NULL,
+  opened TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3) INVISIBLE
+) ENGINE=InnoDB`,
+		`CREATE TABLE IF NOT EXISTS pay.refunds (
+  pay_key VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  request VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  yen BIGINT NOT NULL,
+  epoch BIGINT NOT NULL,
+  site VARCHAR(16) NOT NULL,
+  node VARCHAR(64) NOT NULL,
+  PRIMARY KEY (pay_key, request)
 ) ENGINE=InnoDB`,
 		`CREATE TABLE IF NOT EXISTS pay.entries (
   account INT NOT NULL,
