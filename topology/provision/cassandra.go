@@ -41,12 +41,7 @@ func classPath(folder string) (Cassandra, error) {
 		return Cassandra{}, fmt.Errorf("read class path of Cassandra: %w", err)
 	}
 	slices.Sort(jars)
-	c := Cassandra{ClassPath: jars}
-	for line := range strings.Lines(jvm17) {
-		if line = strings.TrimSpace(line); line != "" {
-			c.JVMOptions = append(c.JVMOptions, line)
-		}
-	}
+	c := Cassandra{ClassPath: jars, JVMOptions: JVMOptions()}
 	for _, j := range jars {
 		if strings.HasPrefix(filepath.Base(j), "jamm-") {
 			c.Jamm = j
