@@ -1,0 +1,94 @@
+package inside
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"github.com/kirikae/kirikae/topology"
+)
+
+// ExitStatus is how a supervised program ended, as shells count: its own status, or 128 and the signal that ended it.
+type ExitStatus int
+
+// Error implements error.
+func (e ExitStatus) Error() string { return "it ended with status " + strconv.Itoa(int(e)) }
+
+// Supervise runs a program to its end. When ctx ends the program gets SIGTERM, and as long as it wants: killing it is the engine's
+// business. first runs beside it; if it fails, the program is stopped in order and first's error is the result. nil: nothing does.
+func Supervise(ctx context.Context, x *exec.Cmd, first func(context.Context) error) error {
+	// Whoever kills the supervisor kills the program: the kernel sends this when the thread that started it ends.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if x.SysProcAttr == nil {
+		x.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	x.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	if ctx.Err() != nil {
+		return nil // stopped before it was started
+	}
+	if err := x.Start(); err != nil {
+		return fmt.Errorf("start %s: %w: %w", x.Path, topology.ErrEnvironment, err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- x.Wait() }()
+
+	work, stop := context.WithCancel(ctx)
+	defer stop()
+	done := make(chan error, 1)
+	go func() {
+		if first == nil {
+			done <- nil
+			return
+		}
+		done <- first(work)
+	}()
+
+	var failed error
+	stopping, working := ctx.Done(), done
+	for {
+		select {
+		case err := <-ended:
+			stop()
+			end := status(err)
+			if working != nil {
+				if err := <-done; err != nil && end == nil && ctx.Err() == nil {
+					failed = err // it ended in order, but nobody had asked it to
+				}
+			}
+			return errors.Join(failed, end)
+		case err := <-working:
+			working = nil
+			if err != nil && ctx.Err() == nil {
+				failed = err
+				terminate(x.Process)
+			}
+		case <-stopping:
+			stopping = nil
+			terminate(x.Process)
+		}
+	}
+}
+
+// terminate asks a process to end. One that has ended needs no asking.
+func terminate(p *os.Process) { _ = p.Signal(syscall.SIGTERM) }
+
+// status is how a program ended.
+func status(err error) error {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &exit):
+		return fmt.Errorf("wait for its end: %w", err)
+	}
+	if w, ok := exit.Sys().(syscall.WaitStatus); ok && w.Signaled() {
+		return ExitStatus(128 + int(w.Signal()))
+	}
+	return ExitStatus(exit.ExitCode())
+}
