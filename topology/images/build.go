@@ -75,7 +75,9 @@ func (b *builder) build(ctx context.Context, t Table) (Set, error) {
 			return nil, err
 		}
 	}
-	return NewResolver(b.engine, b.o).resolve(ctx, Built, t, b.in)
+	r := NewResolver(b.engine, b.o)
+	r.say = b.say
+	return r.resolve(ctx, Built, t, b.in)
 }
 
 // lacks are the images that are not there as they should be.

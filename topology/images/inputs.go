@@ -165,7 +165,7 @@ func (in *inputs) of(e Entry, o Options, hashes, recorded map[string]string, unp
 		}
 		i := cassandraInstall(in.install, in.java)
 		p.install = &i
-		p.changes = append(p.changes, "VOLUME "+cassandraData, "EXPOSE 7000 9042", "STOPSIGNAL SIGTERM")
+		p.changes = append(p.changes, "VOLUME "+cassandraData, "EXPOSE 7000 9042")
 		below = []string{recipeText("elf", "java", "cassandra"), recorded["cassandra"], in.java.key(), libs, strings.Join(provision.RunFlags(), " ")}
 	case recipeMySQL:
 		version = in.install.MySQL.Version
@@ -174,7 +174,7 @@ func (in *inputs) of(e Entry, o Options, hashes, recorded map[string]string, unp
 		}
 		i := mysqlInstall(in.install, in.mysql.loader)
 		p.install = &i
-		p.changes = append(p.changes, "VOLUME "+mysqlData, "EXPOSE 3306", "STOPSIGNAL SIGTERM")
+		p.changes = append(p.changes, "VOLUME "+mysqlData, "EXPOSE 3306")
 		below = []string{recipeText("elf", "mysql"), recorded["mysql"], recorded["mysql-template"]}
 	case recipeScratch:
 		below = []string{recipeText()}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -23,13 +24,14 @@ type Resolver struct {
 	o      Options
 	say    *progress
 
-	mu     sync.Mutex
-	silent map[string]error // registry → why it gives nothing
+	mu      sync.Mutex
+	silent  map[string]error // registry → why it gives no answer
+	refused map[string]error // reference → why it cannot be had from a registry that answers
 }
 
 // NewResolver is a resolver of an engine's images.
 func NewResolver(engine Engine, o Options) *Resolver {
-	return &Resolver{engine: engine, o: o, say: newProgress(o.Say), silent: map[string]error{}}
+	return &Resolver{engine: engine, o: o, say: newProgress(o.Say), silent: map[string]error{}, refused: map[string]error{}}
 }
 
 // Resolve returns an image for every name of the table, and says of each which one it is. Pulling is bounded. What is missing
@@ -48,7 +50,7 @@ func (r *Resolver) Resolve(ctx context.Context, policy Policy) (Set, error) {
 
 func (r *Resolver) resolve(ctx context.Context, policy Policy, t Table, in inputs) (Set, error) {
 	set := Set{}
-	var lacks []string
+	var lacks, because []string
 	for _, e := range t.Entries {
 		found, tried, err := r.one(ctx, policy, e, in)
 		if err != nil {
@@ -62,6 +64,13 @@ func (r *Resolver) resolve(ctx context.Context, policy Policy, t Table, in input
 		set[e.Name] = *found
 	}
 	if len(lacks) > 0 {
+		for registry, err := range r.unreachable() {
+			because = append(because, fmt.Sprintf("%s: %v", registry, err))
+		}
+		if len(because) > 0 {
+			slices.Sort(because)
+			lacks[len(lacks)-1] += " (" + strings.Join(because, "; ") + ")"
+		}
 		fix := "build it with `make images`"
 		if policy == Official {
 			fix = "pull it where a registry can be reached, or build it with `make images` and take --images auto"
@@ -94,7 +103,6 @@ func (r *Resolver) official(ctx context.Context, policy Policy, e Entry) (*Resol
 		i := e.Official.Install
 		return &Resolved{topology.Image{Name: e.Name, Reference: ref, ID: id, Source: SourceOfficial}, &i, e.Official.User}
 	}
-	var tried []string
 	for _, ref := range e.Official.References {
 		id, err := present(ctx, r.engine, ref)
 		if err != nil {
@@ -104,13 +112,14 @@ func (r *Resolver) official(ctx context.Context, policy Policy, e Entry) (*Resol
 			return as(ref, id), nil, nil
 		}
 	}
+	var tried []string
 	for _, ref := range e.Official.References {
 		err := r.pull(ctx, policy, ref)
 		if ctx.Err() != nil {
 			return nil, nil, context.Cause(ctx)
 		}
 		if err != nil {
-			tried = append(tried, fmt.Sprintf("%s is not present and cannot be pulled: %v", ref, err))
+			tried = append(tried, fmt.Sprintf("%s is not here: %v", ref, err))
 			continue
 		}
 		id, err := present(ctx, r.engine, ref)
@@ -132,30 +141,32 @@ func (r *Resolver) pull(ctx context.Context, policy Policy, ref string) error {
 		registry = reference.Domain(named)
 	}
 	r.mu.Lock()
-	known, out := r.silent[registry], r.silent[ref]
+	silent, refused := r.silent[registry], r.refused[ref]
 	r.mu.Unlock()
-	if known != nil {
-		return known
+	if silent != nil {
+		return fmt.Errorf("%s gives no answer", registry)
 	}
-	if out != nil {
-		return out
+	if refused != nil {
+		return refused
 	}
-	remember := func(key string, err error) error {
+	remember := func(to map[string]error, key string, err error) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.silent[key] = err
-		return err
+		to[key] = err
 	}
 	if err := r.answers(ctx, policy, ref); err != nil {
 		if ctx.Err() != nil {
 			return err
 		}
-		if cerrdefs.IsNotFound(err) || cerrdefs.IsUnauthorized(err) || cerrdefs.IsPermissionDenied(err) { // the registry speaks: another name may be there
-			return remember(ref, errors.New(oneLine(err)))
+		spoke := cerrdefs.IsNotFound(err) || cerrdefs.IsUnauthorized(err) || cerrdefs.IsPermissionDenied(err)
+		err := errors.New(strings.TrimPrefix(oneLine(err), "Error response from daemon: "))
+		if spoke { // the registry has no such image for us: it may have another
+			remember(r.refused, ref, err)
+			return err
 		}
-		err = fmt.Errorf("%s gives no answer: %s", registry, oneLine(err))
-		r.say.say("image %s: %v", ref, err)
-		return remember(registry, err)
+		r.say.say("image %s: %s gives no answer: %v", ref, registry, err)
+		remember(r.silent, registry, err)
+		return fmt.Errorf("%s gives no answer", registry)
 	}
 	limit := r.o.Pull
 	if limit == 0 {
@@ -166,9 +177,17 @@ func (r *Resolver) pull(ctx context.Context, policy Policy, ref string) error {
 			return err
 		}
 		r.say.say("pull %s: %v", ref, err)
-		return remember(ref, err)
+		remember(r.refused, ref, err)
+		return err
 	}
 	return nil
+}
+
+// unreachable are the registries that gave no answer, and why.
+func (r *Resolver) unreachable() map[string]error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.silent)
 }
 
 // answers asks the engine's registry for an image's name, as the engine would for a pull.
