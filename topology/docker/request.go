@@ -1,0 +1,174 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
+	"github.com/testcontainers/testcontainers-go"
+
+	"github.com/kirikae/kirikae/topology/containers"
+	"github.com/kirikae/kirikae/topology/images"
+)
+
+// copied is a file that is put into a container after its creation.
+type copied struct {
+	from string // path on this machine; "": content
+	text string
+	path string
+	mode int64
+}
+
+// request is what testcontainers is told to make of a container of a world. Nothing waits in it: readiness is read from the
+// products themselves.
+func request(world string, image images.Resolved, c containers.Container, files []copied, connect func(context.Context, string, []containers.Attachment) error) (testcontainers.GenericContainerRequest, error) {
+	var none testcontainers.GenericContainerRequest
+	if c.Pod == "" && len(c.Networks) == 0 {
+		return none, fmt.Errorf("container %s is on no network", c.Name)
+	}
+	if c.Pod == "" && len(c.Ports) == 0 {
+		// testcontainers publishes whatever the image exposes, on every address of the machine, when it is told of no port.
+		return none, fmt.Errorf("container %s publishes no port", c.Name)
+	}
+	exposed, bindings, err := bind(c.Ports)
+	if err != nil {
+		return none, fmt.Errorf("publish the ports of %s: %w", c.Name, err)
+	}
+	r := testcontainers.ContainerRequest{
+		Name: containers.FullName(world, c.Name), Image: image.ID, Entrypoint: c.Entrypoint, Cmd: c.Args, Env: c.Env, Labels: c.Labels, ExposedPorts: exposed,
+		ConfigModifier: func(x *container.Config) {
+			x.User = image.User
+			x.Hostname = c.Name
+			if c.Pod != "" {
+				x.Hostname = "" // the pod's
+			}
+			x.Healthcheck = &container.HealthConfig{Test: []string{"NONE"}} // an image's own one would start a program every few seconds
+		},
+		HostConfigModifier: func(h *container.HostConfig) {
+			h.PortBindings, h.CapAdd, h.Sysctls = bindings, c.Caps, c.Sysctls
+			for _, v := range c.Volumes {
+				h.Mounts = append(h.Mounts, mount.Mount{
+					Type: mount.TypeVolume, Source: containers.VolumeName(world, c.Name, v), Target: v.Path,
+					VolumeOptions: &mount.VolumeOptions{Labels: withSession(c.Labels)},
+				})
+			}
+			if c.Pod != "" {
+				h.NetworkMode = container.NetworkMode("container:" + containers.FullName(world, c.Pod))
+			} else {
+				h.NetworkMode = container.NetworkMode(containers.NetworkName(world, c.Networks[0].Site))
+			}
+		},
+	}
+	if c.Pod == "" {
+		first, ip, err := endpoint(world, c.Networks[0])
+		if err != nil {
+			return none, fmt.Errorf("container %s: %w", c.Name, err)
+		}
+		r.Networks = []string{first}
+		r.EndpointSettingsModifier = func(m map[string]*network.EndpointSettings) {
+			if m[first] == nil { // testcontainers did not see the network
+				m[first] = &network.EndpointSettings{}
+			}
+			m[first].IPAMConfig = &network.EndpointIPAMConfig{IPv4Address: ip}
+		}
+		// More than one network in one call is refused below API 1.44.
+		if more := c.Networks[1:]; len(more) > 0 {
+			r.LifecycleHooks = []testcontainers.ContainerLifecycleHooks{{PostCreates: []testcontainers.ContainerHook{
+				func(ctx context.Context, x testcontainers.Container) error {
+					return connect(ctx, x.GetContainerID(), more)
+				},
+			}}}
+		}
+	}
+	for _, f := range files {
+		cf := testcontainers.ContainerFile{ContainerFilePath: f.path, FileMode: f.mode, HostFilePath: f.from}
+		if f.from == "" {
+			cf.Reader = strings.NewReader(f.text)
+		}
+		r.Files = append(r.Files, cf)
+	}
+	return testcontainers.GenericContainerRequest{ContainerRequest: r, Logger: quiet{}}, nil
+}
+
+// quiet is a logger for a library that tells the user what it does.
+type quiet struct{}
+
+func (quiet) Printf(string, ...any) {}
+
+// withSession adds what testcontainers' reaper goes by, where there is one.
+func withSession(labels map[string]string) map[string]string {
+	all := testcontainers.GenericLabels()
+	for k, v := range labels {
+		all[k] = v
+	}
+	return all
+}
+
+func endpoint(world string, a containers.Attachment) (name string, ip netip.Addr, err error) {
+	ip, err = netip.ParseAddr(a.IP)
+	return containers.NetworkName(world, a.Site), ip, err
+}
+
+// connector attaches a created container to further networks.
+func connector(c *client.Client, world string) func(context.Context, string, []containers.Attachment) error {
+	return func(ctx context.Context, id string, more []containers.Attachment) error {
+		for _, a := range more {
+			name, ip, err := endpoint(world, a)
+			if err != nil {
+				return err
+			}
+			_, err = c.NetworkConnect(ctx, name, client.NetworkConnectOptions{Container: id,
+				EndpointConfig: &network.EndpointSettings{IPAMConfig: &network.EndpointIPAMConfig{IPv4Address: ip}}})
+			if err != nil {
+				return fmt.Errorf("connect it to network %s: %w", name, err)
+			}
+		}
+		return nil
+	}
+}
+
+// bind publishes ports on exactly the given addresses of the machine, which have to be its own loopback: anything else would be
+// a way from one region's containers into the other's.
+func bind(ports []containers.Port) ([]string, network.PortMap, error) {
+	var exposed []string
+	m := network.PortMap{}
+	for _, p := range ports {
+		ip, err := netip.ParseAddr(p.HostIP)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !ip.IsLoopback() {
+			return nil, nil, fmt.Errorf("%s is no loopback address", ip)
+		}
+		if p.Protocol != "tcp" && p.Protocol != "udp" {
+			return nil, nil, fmt.Errorf("protocol %q is neither tcp nor udp", p.Protocol)
+		}
+		name := strconv.Itoa(p.Container) + "/" + p.Protocol
+		at, err := network.ParsePort(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if _, ok := m[at]; !ok {
+			exposed = append(exposed, name)
+		}
+		m[at] = append(m[at], network.PortBinding{HostIP: ip, HostPort: strconv.Itoa(p.HostPort)})
+	}
+	return exposed, m, nil
+}
+
+// readFile reads a file of one container, which need not run.
+func readFile(ctx context.Context, c *client.Client, name, path string, to io.Writer) error {
+	r, err := c.CopyFromContainer(ctx, name, client.CopyFromContainerOptions{SourcePath: path})
+	if err != nil {
+		return err
+	}
+	defer r.Content.Close()
+	return untar(r.Content, to)
+}
