@@ -22,9 +22,6 @@ type Host struct {
 // Worlds is the folder of the state folders.
 func (h Host) Worlds() string { return filepath.Join(h.Cache, "worlds", h.Runtime) }
 
-// octets is the folder of the claims. All runtimes use the same addresses of the machine.
-func (h Host) octets() string { return filepath.Join(h.Cache, "octets") }
-
 // Attach finds the world of a run folder. A world whose owner is gone has ended: that is topology.ErrUnreachable.
 func (h Host) Attach(ctx context.Context, folder string) (topology.World, error) {
 	wrap := func(err error) error { return fmt.Errorf("attach to the world of %s: %w", folder, err) }
@@ -88,13 +85,13 @@ func (w *owned) claimPlace(ctx context.Context, t topology.Topology, folder stri
 	if w.file.State, err = makeState(w.host.Worlds(), id, owner); err != nil {
 		return err
 	}
-	if w.claim, err = claimOctet(ctx, w.host.octets(), w.spec.Octet, holder{id, owner.PID, folder}, func(x int) error { return w.free(ctx, t, x) }); err != nil {
+	if w.claim, err = w.host.Claim(ctx, w.spec.Octet, id, folder, func(x int) error { return w.free(ctx, t, x) }); err != nil {
 		return err
 	}
 	if w.file.Control, err = socketPath(w.file.State, id); err != nil {
 		return err
 	}
-	w.file.Plan = w.layout(t, w.claim.octet)
+	w.file.Plan = w.layout(t, w.claim.Octet)
 	w.file.Toxiproxy, w.file.Names = w.file.Plan.Toxiproxy(), w.file.Plan.Names(false)
 	w.file.LinkLock = filepath.Join(w.file.State, "links.lock")
 	return nil

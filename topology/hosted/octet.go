@@ -26,10 +26,15 @@ const (
 	lastOctet  = 250
 )
 
-// claim is the octet of a world: a file that its process keeps locked, so that the kernel frees it whatever happens.
-type claim struct {
-	octet int
+// claimPort is where a claim's process listens on 127.X.255.254, an address that no plan gives away. The kernel lets one process
+// of the machine do so, whatever its user and cache, and frees the address whatever happens to it.
+const claimPort = 8475
+
+// Claim is an octet that this process holds: everything on 127.X.0.0/16.
+type Claim struct {
+	Octet int
 	file  *os.File
+	held  net.Listener
 }
 
 // holder is what a claim's file says about who holds it, for error messages.
@@ -39,8 +44,10 @@ type holder struct {
 	Folder string `json:"folder"`
 }
 
-// claimOctet takes the first octet that no other world holds and that is free. only, if not 0, is the one octet that will do.
-func claimOctet(ctx context.Context, dir string, only int, who holder, free func(octet int) error) (*claim, error) {
+// Claim takes the first octet that nobody of this machine holds and that is free, for a world and its run folder. only, if not 0,
+// is the one octet that will do. Release it.
+func (h Host) Claim(ctx context.Context, only int, world, folder string, free func(octet int) error) (*Claim, error) {
+	dir := filepath.Join(h.Cache, "octets") // of all runtimes: they use the same addresses
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of octets: %w: %w", topology.ErrEnvironment, err)
 	}
@@ -53,14 +60,14 @@ func claimOctet(ctx context.Context, dir string, only int, who holder, free func
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("find free addresses: %w", context.Cause(ctx))
 		}
-		c, err := tryOctet(dir, x, who)
+		c, err := tryOctet(ctx, dir, x, holder{world, os.Getpid(), folder})
 		if err != nil {
 			why = err
 			continue
 		}
 		if err := free(x); err != nil {
 			why = err
-			c.release()
+			c.Release()
 			continue
 		}
 		return c, nil
@@ -71,7 +78,7 @@ func claimOctet(ctx context.Context, dir string, only int, who holder, free func
 	return nil, fmt.Errorf("find free addresses: 127.%d to 127.%d are all taken: %w; the last one: %w", first, last, topology.ErrEnvironment, why)
 }
 
-func tryOctet(dir string, x int, who holder) (*claim, error) {
+func tryOctet(ctx context.Context, dir string, x int, who holder) (*Claim, error) {
 	f, err := os.OpenFile(filepath.Join(dir, strconv.Itoa(x)+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
@@ -86,6 +93,16 @@ func tryOctet(dir string, x int, who holder) (*claim, error) {
 		_ = json.Unmarshal(b, &h)
 		return nil, fmt.Errorf("127.%d.0.0/16 belongs to world %s of process %d, run folder %s", x, h.World, h.PID, h.Folder)
 	}
+	at := fmt.Sprintf("127.%d.255.254:%d", x, claimPort)
+	var lc net.ListenConfig
+	held, err := lc.Listen(ctx, "tcp", at)
+	if err != nil {
+		f.Close()
+		if !errors.Is(err, unix.EADDRINUSE) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("127.%d.0.0/16 belongs to the world of %s", x, listener(at))
+	}
 	b, err := json.Marshal(who)
 	if err == nil {
 		err = f.Truncate(0)
@@ -93,15 +110,20 @@ func tryOctet(dir string, x int, who holder) (*claim, error) {
 	if err == nil {
 		_, err = f.WriteAt(append(b, '\n'), 0)
 	}
+	c := &Claim{x, f, held}
 	if err != nil {
-		f.Close()
+		c.Release()
 		return nil, fmt.Errorf("write %s: %w", f.Name(), err)
 	}
-	return &claim{x, f}, nil
+	return c, nil
 }
 
-// release frees the octet. The file stays: removing a locked file would let two processes lock two files of one name.
-func (c *claim) release() { c.file.Close() }
+// Release frees the octet. Harmless when repeated. The file stays: removing a locked file would let two processes lock two files of
+// one name.
+func (c *Claim) Release() {
+	c.held.Close()
+	c.file.Close()
+}
 
 // Bindable says who listens on the first of the addresses of this machine ("ip:port", TCP) that is taken, or nil.
 func Bindable(addresses []string) error {

@@ -26,7 +26,7 @@ type owned struct {
 	bypass bool
 	extra  map[string][]string // planted: arguments by kind
 
-	claim    *claim
+	claim    *Claim
 	machines Machines
 	guard    *guard
 	zone     Zone
@@ -81,7 +81,7 @@ func (w *owned) down() error {
 			errs = append(errs, removeSocket(w.file.Control))
 		}
 		if w.claim != nil {
-			w.claim.release()
+			w.claim.Release()
 		}
 		w.downErr = errors.Join(errs...)
 	})

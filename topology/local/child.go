@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/kirikae/kirikae/topology"
+	"github.com/kirikae/kirikae/topology/hosted"
+	"github.com/kirikae/kirikae/topology/plan"
 )
 
 // spawner starts processes from one goroutine that is locked to its thread for life: the kernel sends a parent-death signal
@@ -54,10 +56,11 @@ func (s *spawner) close() {
 
 // child is the process of one node, or its absence.
 type child struct {
-	spec  nodeSpec
-	world *owned
-
-	turn chan struct{} // one operation at a time
+	spec     plan.Node
+	machines *machines
+	log      string // file
+	data     string // folder
+	pidFile  string
 
 	mu  sync.Mutex
 	run *running // nil: never started
@@ -65,7 +68,7 @@ type child struct {
 
 // running is one life of a node's process.
 type running struct {
-	process
+	hosted.Process
 	group  *os.Process
 	asked  bool          // somebody ended it on purpose
 	ended  chan struct{} // closed when it is gone
@@ -81,22 +84,6 @@ func (r *running) gone() bool {
 	}
 }
 
-func newChild(w *owned, n nodeSpec) *child {
-	return &child{spec: n, world: w, turn: make(chan struct{}, 1)}
-}
-
-// take waits for this node's turn. Once the world goes down nobody gets one any more.
-func (c *child) take(ctx context.Context) (release func(), err error) {
-	select {
-	case c.turn <- struct{}{}:
-		return func() { <-c.turn }, nil
-	case <-c.world.life.Done():
-		return nil, fmt.Errorf("operate on %s: %w", c.spec.Name, errDown)
-	case <-ctx.Done():
-		return nil, fmt.Errorf("wait for another operation on %s: %w", c.spec.Name, context.Cause(ctx))
-	}
-}
-
 func (c *child) life() *running {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -109,7 +96,7 @@ func (c *child) state() topology.State {
 	if r == nil || r.gone() {
 		return topology.Stopped
 	}
-	switch state, start, err := stat(r.PID); {
+	switch state, start, err := hosted.Stat(r.PID); {
 	case err != nil || start != r.Start || state == 'Z' || state == 'X':
 		return topology.Stopped
 	case state == 'T':
@@ -121,8 +108,11 @@ func (c *child) state() topology.State {
 // minimalPath is enough for the servers: none of them runs a shell.
 const minimalPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// start writes a command's files and starts it. What the process prints is appended to the node's log.
-func (c *child) start(cmd topology.Command, dir string) error {
+// launch writes a command's files and starts it in the node's data folder. What the process prints is appended to the node's log.
+func (c *child) launch(cmd topology.Command) error {
+	if err := os.MkdirAll(c.data, 0o700); err != nil {
+		return fmt.Errorf("make the data folder of %s: %w", c.spec.Name, err)
+	}
 	for path, text := range cmd.Files {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return fmt.Errorf("write the configuration of %s: %w", c.spec.Name, err)
@@ -131,22 +121,22 @@ func (c *child) start(cmd topology.Command, dir string) error {
 			return fmt.Errorf("write the configuration of %s: %w", c.spec.Name, err)
 		}
 	}
-	log, err := os.OpenFile(c.log(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	log, err := os.OpenFile(c.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return fmt.Errorf("open the log of %s: %w", c.spec.Name, err)
 	}
 	defer log.Close()
 	x := exec.Command(cmd.Path, cmd.Args...)
-	x.Dir, x.Stdout, x.Stderr = dir, log, log
-	x.Env = append([]string{"PATH=" + minimalPath, "LC_ALL=C.UTF-8", "TZ=UTC", "HOME=" + dir, "TMPDIR=" + dir}, cmd.Env...)
+	x.Dir, x.Stdout, x.Stderr = c.data, log, log
+	x.Env = append([]string{"PATH=" + minimalPath, "LC_ALL=C.UTF-8", "TZ=UTC", "HOME=" + c.data, "TMPDIR=" + c.data}, cmd.Env...)
 	x.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := c.world.spawner.start(x); err != nil {
+	if err := c.machines.spawner.start(x); err != nil {
 		return fmt.Errorf("start %s: %w", c.spec.Name, err)
 	}
-	r := &running{process: process{PID: x.Process.Pid}, group: x.Process, ended: make(chan struct{})}
-	_, r.Start, err = stat(r.PID)
+	r := &running{Process: hosted.Process{PID: x.Process.Pid}, group: x.Process, ended: make(chan struct{})}
+	_, r.Start, err = hosted.Stat(r.PID)
 	if err == nil {
-		err = writeJSON(c.pidFile(), r.process)
+		err = hosted.WriteJSON(c.pidFile, r.Process)
 	}
 	c.mu.Lock()
 	c.run = r
@@ -166,7 +156,7 @@ func (c *child) start(cmd topology.Command, dir string) error {
 		} else {
 			c.note("ended by itself: " + r.reason)
 		}
-		_ = os.Remove(c.pidFile()) // a leftover names a process that is gone
+		_ = os.Remove(c.pidFile) // a leftover names a process that is gone
 		close(r.ended)
 	}()
 	if err != nil { // it cannot be swept later: not leaving it alive
@@ -178,7 +168,7 @@ func (c *child) start(cmd topology.Command, dir string) error {
 
 // note adds a line of the world's own to a node's log.
 func (c *child) note(what string) {
-	f, err := os.OpenFile(c.log(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	f, err := os.OpenFile(c.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return // the log of a full disk: the state says the same
 	}
@@ -186,9 +176,8 @@ func (c *child) note(what string) {
 	fmt.Fprintf(f, "kirikae: %s %s: %s\n", time.Now().UTC().Format("15:04:05.000"), c.spec.Name, what)
 }
 
-func (c *child) log() string     { return filepath.Join(c.world.logs, c.spec.Name+".log") }
-func (c *child) data() string    { return filepath.Join(c.world.state, "data", c.spec.Name) }
-func (c *child) pidFile() string { return filepath.Join(c.world.state, "pids", c.spec.Name+".json") }
+// bootstrapped exists once a MySQL's data have their users. It lies beside the data and goes with them.
+func (c *child) bootstrapped() string { return c.data + ".ready" }
 
 // signal sends a signal to the node's process group.
 func (c *child) signal(s syscall.Signal, end bool) (*running, error) {
@@ -271,7 +260,7 @@ func (c *child) wipe() error {
 	if s := c.state(); s != topology.Stopped {
 		return fmt.Errorf("wipe %s: it is %s, stop it first", c.spec.Name, s)
 	}
-	if err := errors.Join(os.RemoveAll(c.bootstrapped()), os.RemoveAll(c.data())); err != nil { // in this order: no data without the mark
+	if err := errors.Join(os.RemoveAll(c.bootstrapped()), os.RemoveAll(c.data)); err != nil { // in this order: no data without the mark
 		return fmt.Errorf("wipe %s: %w", c.spec.Name, err)
 	}
 	return nil

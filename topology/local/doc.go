@@ -2,16 +2,7 @@
 // platform's nodes, and inside the world process itself toxiproxy between the sites and the name server of the public zone. It
 // needs no Docker and no root.
 //
-// One process, `kirikae world`, creates a world and lives as long as it does. It writes world.json into the run folder; every
-// other process attaches by it. Nodes are driven over HTTP on a unix socket of the world process, links over toxiproxy's own
-// API. An attached World remembers nothing: every answer is read from the world process, from toxiproxy, or from the kernel.
-//
-// A new world serves in its active region. Declared and not started are, as in article 002, the standby region's application and
-// the client on premises.
-//
-// # What a world owns
-//
-// An octet X: all of its addresses are in 127.X.0.0/16. A state folder <cache>/worlds/<id> with owner.json (who lives and dies
-// with it), the nodes' data, the socket, and the process ids of its children. It is removed by Down; Sweep removes those whose
-// owner is dead. The run folder keeps world.json, the logs and the acquirer's file.
+// All sites of a world share one loopback: everything of it is on 127.X.0.0/16, and a site's doors are where toxiproxy listens.
+// What a world owns and how other processes find it is package hosted's; here, the state folder also keeps the nodes' data and the
+// process ids of the children, so that those of a killed world process can be ended.
 package local

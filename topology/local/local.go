@@ -4,19 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
-	"path/filepath"
-	"time"
 
-	"github.com/kirikae/kirikae/drill/history"
 	"github.com/kirikae/kirikae/topology"
+	"github.com/kirikae/kirikae/topology/hosted"
+	"github.com/kirikae/kirikae/topology/plan"
 	"github.com/kirikae/kirikae/topology/provision"
 	"github.com/kirikae/kirikae/topology/wan"
 )
 
 // Name of this runtime.
 const Name = "local"
+
+// AcquirerFile is the acquirer's append-only log, in the run folder: it outlives the world.
+const AcquirerFile = hosted.AcquirerFile
 
 // Config says what worlds are made from. Attach and Sweep need CacheDir only.
 type Config struct {
@@ -27,7 +29,10 @@ type Config struct {
 }
 
 // Runtime makes and finds local worlds. It implements topology.Runtime.
-type Runtime struct{ c Config }
+type Runtime struct {
+	c    Config
+	host hosted.Host
+}
 
 // New makes a runtime. Nothing is started or looked at.
 func New(c Config) (*Runtime, error) {
@@ -36,7 +41,7 @@ func New(c Config) (*Runtime, error) {
 		return nil, fmt.Errorf("find the cache: %w: %w", topology.ErrEnvironment, err)
 	}
 	c.CacheDir = dir
-	return &Runtime{c}, nil
+	return &Runtime{c, hosted.Host{Runtime: Name, Cache: dir, Remove: removeProcesses}}, nil
 }
 
 // Name implements topology.Runtime.
@@ -68,63 +73,31 @@ func (r *Runtime) Check(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (r *Runtime) worlds() string  { return filepath.Join(r.c.CacheDir, "worlds") }
-func (r *Runtime) octets() string  { return filepath.Join(r.c.CacheDir, "octets") }
-func worldFile(run string) string  { return filepath.Join(run, history.WorldFile) }
-func logsFolder(run string) string { return filepath.Join(run, history.LogsFolder) }
-
-// AcquirerFile is the acquirer's append-only log, in the run folder: it outlives the world.
-const AcquirerFile = "acquirer.ndjson"
-
-// fileVersion of world.json. An attaching process refuses another one.
-const fileVersion = 1
-
-// file is world.json.
-type file struct {
-	Version   int               `json:"version"`
-	Runtime   string            `json:"runtime"`
-	ID        string            `json:"id"`
-	Octet     int               `json:"octet"`
-	Owner     topology.Owner    `json:"owner"`
-	Engines   map[string]string `json:"engines"`
-	Secret    string            `json:"secret"`
-	Control   string            `json:"control"`   // unix socket of the world process
-	Toxiproxy string            `json:"toxiproxy"` // its API
-	LinkLock  string            `json:"link_lock"`
-	Names     string            `json:"names"` // the zone's name server
-	State     string            `json:"state"` // state folder
-	Logs      string            `json:"logs"`
-	Acquirer  string            `json:"acquirer"` // the acquirer's log
-	Nodes     []nodeSpec        `json:"nodes"`
-	Routes    []wan.Route       `json:"routes"`
-	Topology  topology.Topology `json:"topology"`
+// Create implements topology.Runtime.
+func (r *Runtime) Create(ctx context.Context, t topology.Topology, o topology.Options) (topology.World, error) {
+	if err := r.Check(ctx); err != nil {
+		return nil, err
+	}
+	in := r.c.Install
+	return r.host.Create(ctx, t, o, hosted.Spec{
+		Prefix:  plan.Loopback,
+		Octet:   r.c.Octet,
+		Engines: map[string]string{"mysql": in.MySQL.Version, "cassandra": in.Cassandra.Version, "java": in.Java.Version, "toxiproxy": wan.Version()},
+		Make:    func(g hosted.Ground) hosted.Machines { return newMachines(r.c, g) },
+	})
 }
 
-// Attach finds the world of a run folder. A world whose owner is gone has ended: that is topology.ErrUnreachable.
+// Attach implements topology.Runtime.
 func (r *Runtime) Attach(ctx context.Context, folder string) (topology.World, error) {
-	var f file
-	if err := readJSON(worldFile(folder), &f); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("attach to the world of %s: it has no %s: no world was made there, or it is not ready", folder, history.WorldFile)
-	} else if err != nil {
-		return nil, fmt.Errorf("attach to the world of %s: %w", folder, err)
-	}
-	if f.Version != fileVersion || f.Runtime != Name {
-		return nil, fmt.Errorf("attach to the world of %s: it is of runtime %q, version %d; this is %s, version %d", folder, f.Runtime, f.Version, Name, fileVersion)
-	}
-	w, err := attach(f)
-	if err != nil {
-		return nil, fmt.Errorf("attach to the world of %s: %w", folder, err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	if err := w.ping(ctx); err != nil {
-		_ = w.Close()
-		if !lives(f.Owner) {
-			err = fmt.Errorf("%w: the world has ended, its process %d is gone", topology.ErrUnreachable, f.Owner.PID)
-		}
-		return nil, fmt.Errorf("attach to the world of %s: %w", folder, err)
-	}
-	return w, nil
+	return r.host.Attach(ctx, folder)
+}
+
+// Sweep implements topology.Runtime.
+func (r *Runtime) Sweep(ctx context.Context) ([]string, error) { return r.host.Sweep(ctx) }
+
+// Serve keeps a world that this process created until it goes down; see hosted.Serve.
+func Serve(ctx context.Context, w topology.World, owner io.Reader) error {
+	return hosted.Serve(ctx, w, owner)
 }
 
 var _ topology.Runtime = (*Runtime)(nil)

@@ -1,0 +1,78 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/kirikae/kirikae/topology"
+	"github.com/kirikae/kirikae/topology/cassandra"
+	"github.com/kirikae/kirikae/topology/hosted"
+	"github.com/kirikae/kirikae/topology/mysql"
+	"github.com/kirikae/kirikae/topology/plan"
+	"github.com/kirikae/kirikae/topology/wire"
+)
+
+// Start implements hosted.Nodes.
+func (m *machines) Start(ctx context.Context, n plan.Node, alone bool) error {
+	c := m.child(n)
+	in := m.config.Install
+	switch n.Kind {
+	case topology.MySQL:
+		return m.startMySQL(ctx, c, alone)
+	case topology.Cassandra:
+		o := wire.CassandraNode(*m.plan, n, m.ground.File.ID)
+		o.DataDir, o.Alone = c.data, alone
+		return c.launch(cassandra.Command(in.Java, in.Cassandra, o))
+	}
+	var file string
+	switch n.Kind {
+	case topology.Params:
+		file = filepath.Join(c.data, "params.json")
+	case topology.Acquirer:
+		file = m.ground.File.Acquirer
+	}
+	args, env := wire.Paymentd(*m.plan, n, m.ground.File.Secret, file, m.ground.Extra[string(n.Kind)]...)
+	return c.launch(topology.Command{Path: m.config.Paymentd, Args: args, Env: env})
+}
+
+// startMySQL starts a server on the data it has. One without data gets the template's and the world's users.
+func (m *machines) startMySQL(ctx context.Context, c *child, alone bool) error {
+	o := wire.MySQLNode(*m.plan, c.spec)
+	o.DataDir, o.ReadOnly = c.data, alone
+	_, err := os.Stat(c.bootstrapped())
+	fresh := absent(err)
+	if fresh {
+		if alone {
+			return fmt.Errorf("start %s alone: it has no data of its own", c.spec.Name)
+		}
+		if err := mysql.Prepare(m.config.Install.MySQL, o); err != nil {
+			return fmt.Errorf("give %s its first data: %w: %w", c.spec.Name, topology.ErrEnvironment, err)
+		}
+	}
+	if err := c.launch(mysql.Command(m.config.Install.MySQL, o)); err != nil {
+		return err
+	}
+	if !fresh {
+		return nil
+	}
+	return hosted.Watch(ctx, m, []plan.Node{c.spec}, func(ctx context.Context) error {
+		root, err := mysql.Open(o.Socket(), mysql.UserRoot, "", mysql.Options{Name: c.spec.Name})
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		if err := root.WaitReady(ctx); err != nil {
+			return err
+		}
+		if err := root.Bootstrap(ctx, m.ground.File.Secret); err != nil {
+			return err
+		}
+		return os.WriteFile(c.bootstrapped(), nil, 0o600)
+	})
+}
+
+func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) }
