@@ -210,7 +210,7 @@ func (b *builder) top(ctx context.Context, p plan) error {
 		})
 		defer done()
 		answer, err := b.engine.ImageBuild(ctx, body, client.ImageBuildOptions{
-			Tags: []string{p.tag}, Labels: map[string]string{LabelImage: p.entry.Name, LabelInputs: p.digest},
+			Tags: []string{p.tag}, Labels: map[string]string{LabelImage: p.entry.Name, LabelInputs: p.digest, LabelVersion: p.version},
 			Remove: true, ForceRemove: true, Version: build.BuilderV1,
 		})
 		if err == nil {

@@ -46,6 +46,8 @@ const (
 const (
 	LabelImage  = "kirikae.image"  // its name in the table
 	LabelInputs = "kirikae.inputs" // digest over all that went into it
+	// LabelVersion is the product's version, "9.7.4".
+	LabelVersion = "kirikae.version"
 )
 
 // Resolved is an image that containers can be made from.
@@ -53,6 +55,7 @@ type Resolved struct {
 	topology.Image
 	Install *install.Install // where the servers are in an official image; nil: the image says so itself
 	User    string           // uid:gid that its servers run as
+	Version string           // of the product in a built image; "": only the server knows
 }
 
 // Set is an image for every name of a table.

@@ -61,6 +61,7 @@ type plan struct {
 	install    *install.Install  // nil: no servers in it
 	programs   map[string]string // file of this machine → path inside
 	dockerfile string            // of what comes above the base
+	version    string            // of the product; "": it is our own program
 	digest     string
 	tag        string
 }
@@ -144,18 +145,23 @@ func (in *inputs) of(e Entry, o Options, hashes, recorded map[string]string, unp
 		if hashes[name] == "" {
 			return plan{}, fmt.Errorf("%w: no program %s in %s: build it with `make images`", topology.ErrEnvironment, name, folderName(o.Bin))
 		}
+		switch _, loader, _, err := needs(filepath.Join(o.Bin, name)); {
+		case err != nil:
+			return plan{}, fmt.Errorf("%w: %w", topology.ErrEnvironment, err)
+		case loader != "":
+			return plan{}, fmt.Errorf("%w: program %s in %s is not static: build it with CGO_ENABLED=0 (`make images`)", topology.ErrEnvironment, name, folderName(o.Bin))
+		}
 		p.programs[filepath.Join(o.Bin, name)] = e.Build.Programs[name]
 		above = append(above, name, hashes[name], e.Build.Programs[name])
 	}
 	if e.Build.Recipe != recipeScratch && unprovisioned != nil {
 		return plan{}, unprovisioned
 	}
-	version := "local"
 	var below []string
 	p.changes = []string{"USER " + e.Build.User}
 	switch e.Build.Recipe {
 	case recipeCassandra:
-		version = in.install.Cassandra.Version
+		p.version = in.install.Cassandra.Version
 		if in.java, err = javaFor(in.install.Java); err != nil {
 			return plan{}, fmt.Errorf("%w: %w", topology.ErrEnvironment, err)
 		}
@@ -168,7 +174,7 @@ func (in *inputs) of(e Entry, o Options, hashes, recorded map[string]string, unp
 		p.changes = append(p.changes, "VOLUME "+cassandraData, "EXPOSE 7000 9042")
 		below = []string{recipeText("elf", "java", "cassandra"), recorded["cassandra"], in.java.key(), libs, strings.Join(provision.RunFlags(), " ")}
 	case recipeMySQL:
-		version = in.install.MySQL.Version
+		p.version = in.install.MySQL.Version
 		if in.mysql, err = mysqlPartsOf(in.install.MySQL); err != nil {
 			return plan{}, fmt.Errorf("%w: %w", topology.ErrEnvironment, err)
 		}
@@ -198,7 +204,11 @@ func (in *inputs) of(e Entry, o Options, hashes, recorded map[string]string, unp
 		}
 		note = string(b)
 	}
-	p.digest = digest(append(above, p.base, p.dockerfile, note)...)
+	p.digest = digest(append(above, p.base, p.dockerfile, p.version, note)...)
+	version := p.version
+	if version == "" {
+		version = "local"
+	}
 	p.tag = repository(e.Name) + ":" + version + "-" + short(p.digest)
 	return p, nil
 }

@@ -101,7 +101,7 @@ func (r *Resolver) one(ctx context.Context, policy Policy, e Entry, in inputs) (
 func (r *Resolver) official(ctx context.Context, policy Policy, e Entry) (*Resolved, []string, error) {
 	as := func(ref, id string) *Resolved {
 		i := e.Official.Install
-		return &Resolved{topology.Image{Name: e.Name, Reference: ref, ID: id, Source: SourceOfficial}, &i, e.Official.User}
+		return &Resolved{Image: topology.Image{Name: e.Name, Reference: ref, ID: id, Source: SourceOfficial}, Install: &i, User: e.Official.User}
 	}
 	for _, ref := range e.Official.References {
 		id, err := present(ctx, r.engine, ref)
@@ -230,17 +230,24 @@ func (r *Resolver) fetch(ctx context.Context, ref string, limit time.Duration) e
 // built finds the image that was built from exactly these inputs. Where the inputs are not known, as on a machine that was only
 // given images, it is the newest.
 func (r *Resolver) built(ctx context.Context, e Entry, in inputs) (*Resolved, []string, error) {
-	as := func(ref, id string) *Resolved {
-		return &Resolved{topology.Image{Name: e.Name, Reference: ref, ID: id, Source: SourceBuilt}, nil, e.Build.User}
+	as := func(ref string) (*Resolved, error) {
+		i, err := r.engine.ImageInspect(ctx, ref)
+		if cerrdefs.IsNotFound(err) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look for image %s: %w", ref, err)
+		}
+		found := &Resolved{Image: topology.Image{Name: e.Name, Reference: ref, ID: i.ID, Source: SourceBuilt}, User: e.Build.User}
+		if i.Config != nil {
+			found.Version = i.Config.Labels[LabelVersion]
+		}
+		return found, nil
 	}
 	p, why := in.plan(e.Name)
 	if why == nil {
-		id, err := present(ctx, r.engine, p.tag)
-		if err != nil {
-			return nil, nil, err
-		}
-		if id != "" {
-			return as(p.tag, id), nil, nil
+		if found, err := as(p.tag); found != nil || err != nil {
+			return found, nil, err
 		}
 	}
 	all, err := r.engine.ImageList(ctx, client.ImageListOptions{Filters: make(client.Filters).Add("label", LabelImage+"="+e.Name)})
@@ -260,12 +267,12 @@ func (r *Resolver) built(ctx context.Context, e Entry, in inputs) (*Resolved, []
 	case why == nil:
 		return nil, []string{fmt.Sprintf("%s was built from other inputs than this program's, %s is wanted", tag, p.tag)}, nil
 	}
-	id, err := present(ctx, r.engine, tag)
-	if err != nil || id == "" {
+	found, err := as(tag)
+	if err != nil || found == nil {
 		return nil, []string{tag + " is gone"}, err
 	}
 	r.say.say("image %s: the newest that was built, as what it should hold cannot be told: %v", e.Name, why)
-	return as(tag, id), nil, nil
+	return found, nil, nil
 }
 
 // present returns the id of an image, or "" when the engine does not have it.
