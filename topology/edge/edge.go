@@ -85,7 +85,7 @@ const closeBudget = 5 * time.Second
 
 // open starts a view's listeners.
 func (s *Server) open(ctx context.Context, v *view, address string) error {
-	listener, packets, err := listen(ctx, address)
+	listener, packets, err := listen(ctx, net.ListenConfig{}, address)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (s *Server) open(ctx context.Context, v *view, address string) error {
 const twinTries = 50
 
 // listen takes one port for TCP and UDP.
-func listen(ctx context.Context, address string) (net.Listener, net.PacketConn, error) {
+func listen(ctx context.Context, lc net.ListenConfig, address string) (net.Listener, net.PacketConn, error) {
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, nil, fmt.Errorf("listen for DNS: %w", err)
@@ -115,7 +115,6 @@ func listen(ctx context.Context, address string) (net.Listener, net.PacketConn, 
 	if port == "0" {
 		tries = twinTries
 	}
-	var lc net.ListenConfig
 	for range tries {
 		var l net.Listener
 		if l, err = lc.Listen(ctx, "tcp", address); err != nil {

@@ -3,8 +3,10 @@ package edge
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,6 +18,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// patience is how long a test waits for what must come. Only a machine under a heavy load needs more than a moment of it.
+const patience = 30 * time.Second
+
 func serve(t *testing.T) *Server {
 	t.Helper()
 	s, err := Serve(t.Context(), "127.0.0.1:0", topology.ZoneSpec{Name: "kirikae.test.", TTL: 2 * time.Second, Records: []string{"pay", "api"}},
@@ -23,21 +28,30 @@ func serve(t *testing.T) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	closing(t, s)
+	return s
+}
+
+func closing(t *testing.T, s *Server) {
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := s.Close(ctx); err != nil {
 			t.Error(err)
 		}
 	})
-	return s
 }
 
 func ask(t *testing.T, s *Server, network, name string, kind uint16) *dns.Msg {
 	t.Helper()
+	return askAt(t, s.Address(), network, name, kind)
+}
+
+func askAt(t *testing.T, at, network, name string, kind uint16) *dns.Msg {
+	t.Helper()
 	m := new(dns.Msg)
 	m.SetQuestion(name, kind)
-	r, _, err := (&dns.Client{Net: network, Timeout: 2 * time.Second}).Exchange(m, s.Address())
+	r, _, err := (&dns.Client{Net: network, Timeout: patience}).Exchange(m, at)
 	if err != nil {
 		t.Fatalf("%s %s: %v", network, name, err)
 	}
@@ -135,5 +149,98 @@ func TestAddressTaken(t *testing.T) {
 	s := serve(t)
 	if _, err := Serve(t.Context(), s.Address(), s.zone, s.views[0].entry, "tokyo"); !errors.Is(err, topology.ErrEnvironment) {
 		t.Errorf("a taken address: %v", err)
+	}
+}
+
+func twoViews(t *testing.T) *Server {
+	t.Helper()
+	view := func(prefix string) View {
+		return View{"127.0.0.1:0", Entry{"tokyo": netip.MustParseAddr(prefix + ".9.2.51"), "osaka": netip.MustParseAddr(prefix + ".9.3.51")}}
+	}
+	s, err := ServeViews(t.Context(), topology.ZoneSpec{Name: "kirikae.test.", TTL: 2 * time.Second, Records: []string{"pay", "api"}}, "tokyo", view("127"), view("10"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	closing(t, s)
+	return s
+}
+
+// TestViews: one zone, one change, two sets of addresses, each over both protocols.
+func TestViews(t *testing.T) {
+	s := twoViews(t)
+	check := func(host string) {
+		t.Helper()
+		for i, prefix := range []string{"127.", "10."} {
+			for _, network := range []string{"udp", "tcp"} {
+				r := askAt(t, s.Addresses()[i], network, "pay.kirikae.test.", dns.TypeA)
+				if len(r.Answer) != 1 || r.Answer[0].(*dns.A).A.String() != prefix+host {
+					t.Errorf("view %d, %s: %v, want %s%s", i, network, r.Answer, prefix, host)
+				}
+			}
+		}
+	}
+	check("9.2.51")
+	if _, err := s.Point("pay", "osaka"); err != nil {
+		t.Fatal(err)
+	}
+	check("9.3.51")
+	if r := s.Records(); r[1].Address != "127.9.3.51" {
+		t.Errorf("%+v shows not the first view", r[1])
+	}
+	a := askAt(t, s.Addresses()[0], "udp", "kirikae.test.", dns.TypeSOA).Answer[0].(*dns.SOA).Serial
+	if b := askAt(t, s.Addresses()[1], "tcp", "kirikae.test.", dns.TypeSOA).Answer[0].(*dns.SOA).Serial; a != b {
+		t.Errorf("serial %d and %d", a, b)
+	}
+}
+
+func TestViewsRefused(t *testing.T) {
+	zone := topology.ZoneSpec{Name: "kirikae.test.", TTL: time.Second, Records: []string{"pay"}}
+	one := Entry{"tokyo": netip.MustParseAddr("127.9.2.51")}
+	two := Entry{"tokyo": one["tokyo"], "osaka": one["tokyo"]}
+	s := serve(t)
+	for name, c := range map[string]struct {
+		views []View
+		want  string
+	}{
+		"none":         {nil, "no view"},
+		"other sites":  {[]View{{"127.0.0.1:0", one}, {"127.0.0.1:0", two}}, "another [osaka tokyo]"},
+		"no such site": {[]View{{"127.0.0.1:0", Entry{"osaka": one["tokyo"]}}}, `unknown site "tokyo"`},
+		"no port":      {[]View{{"127.0.0.1", one}}, "missing port"},
+		// the first view is open by then, and must be closed again: goleak sees it otherwise
+		"taken": {[]View{{"127.0.0.1:0", one}, {s.Address(), one}}, "address already in use"},
+	} {
+		if _, err := ServeViews(t.Context(), zone, "tokyo", c.views...); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+// TestTwinTaken: a port that only one of the protocols has free is not taken where any port will do.
+func TestTwinTaken(t *testing.T) {
+	for _, c := range []struct {
+		address string
+		taken   int // of the twins tried
+		ok      bool
+	}{{"127.0.0.1:0", 0, true}, {"127.0.0.1:0", 3, true}, {"127.0.0.1:0", twinTries, false}, {"127.253.9.9:5353", 1, false}} {
+		asked := 0
+		lc := net.ListenConfig{Control: func(network, _ string, _ syscall.RawConn) error {
+			if strings.HasPrefix(network, "udp") {
+				if asked++; asked <= c.taken {
+					return syscall.EADDRINUSE
+				}
+			}
+			return nil
+		}}
+		l, p, err := listen(t.Context(), lc, c.address)
+		if (err == nil) != c.ok || err != nil && !errors.Is(err, topology.ErrEnvironment) {
+			t.Errorf("%+v: %v", c, err)
+		}
+		if err == nil {
+			if l.Addr().String() != p.LocalAddr().String() {
+				t.Errorf("TCP on %s, UDP on %s", l.Addr(), p.LocalAddr())
+			}
+			l.Close()
+			p.Close()
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,7 +46,7 @@ func newRig(t *testing.T, delay time.Duration) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := s.Close(ctx); err != nil {
 			t.Errorf("close: %v", err)
@@ -75,17 +76,23 @@ func (r *rig) again() *WAN {
 	return w
 }
 
-// free is an address that stays free until it is listened on: on hosts of this process's own, where nobody asks for port 0. An
-// address of 127.0.0.1 that was free a moment ago may be given to the next who does, such as this test's own echo.
+// patience is how long a test waits for what must come. Only a machine under a heavy load needs more than a moment of it.
+const patience = 30 * time.Second
+
+// ports counts what free has given.
+var ports atomic.Int32
+
+// free is an address that stays free until it is listened on: a host of this process's own, and a port below those that the kernel
+// gives to whoever asks for any. Nothing is listened on to find it, so nothing else can be given it in between, another call of
+// this function included.
 func free(t *testing.T) string {
 	t.Helper()
 	pid := os.Getpid()
-	l, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 251+pid>>16&3, pid>>8&255, pid&255))
-	if err != nil {
-		t.Fatal(err)
+	port := 10_000 + ports.Add(1)
+	if port > 30_000 {
+		t.Fatal("this process has used up its ports")
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprintf("127.%d.%d.%d:%d", 251+pid>>16&3, pid>>8&255, pid&255, port)
 }
 
 func listen(t *testing.T, serve func(net.Conn)) string {
@@ -136,18 +143,25 @@ func ping(door string, patience time.Duration) (time.Duration, error) {
 	return pingOver(c, began, patience)
 }
 
-// fastest is the best of a few round trips: a busy machine adds to each, a link to all.
-func fastest(door string) (best time.Duration, err error) {
-	for i := range 8 {
-		rtt, err := ping(door, 2*time.Second)
+// below pings until a round trip takes less than limit, bounded: a busy machine adds to each, a link to all.
+func below(t *testing.T, door string, limit time.Duration) {
+	t.Helper()
+	var best time.Duration
+	for began := time.Now(); ; {
+		rtt, err := ping(door, patience)
 		if err != nil {
-			return 0, err
+			t.Fatal(err)
 		}
-		if i == 0 || rtt < best {
+		if rtt < limit {
+			return
+		}
+		if best == 0 || rtt < best {
 			best = rtt
 		}
+		if time.Since(began) > patience {
+			t.Fatalf("no round trip through %s took less than %s within %s, the best one %s", door, limit, patience, best)
+		}
 	}
-	return best, nil
 }
 
 func pingOver(c net.Conn, began time.Time, patience time.Duration) (time.Duration, error) {
@@ -245,12 +259,16 @@ func TestLayers(t *testing.T) {
 		if got != normal(want) {
 			t.Fatalf("%s: another process reads %+v, want %+v", what, got, want)
 		}
-		rtt, err := fastest(door)
+		rtt, err := ping(door, patience)
 		if (err == nil) != want.Open() {
 			t.Fatalf("%s: ping %v, layers %+v", what, err, want)
 		}
-		if err == nil && (rtt >= far) != (want.Delay == far) {
+		switch {
+		case err != nil:
+		case want.Delay == far && rtt < far:
 			t.Fatalf("%s: round trip %s with layers %+v", what, rtt, want)
+		case want.Delay != far && rtt >= far:
+			below(t, door, far)
 		}
 	}
 	cut := topology.Fault{Kind: topology.Cut}
@@ -297,7 +315,7 @@ func TestSecondApplyTouchesNothing(t *testing.T) {
 	for range 3 {
 		r.must(l.SetFault(t.Context(), topology.Fault{Kind: topology.Slow, Delay: 5 * time.Millisecond}))
 		r.must(l.SetAccess(t.Context(), topology.Allow))
-		if _, err := pingOver(c, time.Now(), time.Second); err != nil {
+		if _, err := pingOver(c, time.Now(), patience); err != nil {
 			t.Fatalf("a connection did not live through an idempotent apply: %v", err)
 		}
 	}
@@ -309,11 +327,12 @@ func TestOneWay(t *testing.T) {
 	far := 60 * time.Millisecond
 	r.must(r.link(tokyo, osaka).SetFault(t.Context(), topology.Fault{Kind: topology.Slow, Delay: far}))
 	for i, door := range []string{r.routes[0].Door, r.routes[1].Door} {
-		rtt, err := fastest(door)
+		rtt, err := ping(door, patience)
 		r.must(err)
-		if rtt < far || rtt >= 2*far {
-			t.Errorf("door %d: round trip %s, want one way slow (%s) and the other not", i, rtt, far)
+		if rtt < far {
+			t.Errorf("door %d: round trip %s, want one way slow (%s)", i, rtt, far)
 		}
+		below(t, door, 2*far) // the other way is not
 	}
 	back, err := r.link(osaka, tokyo).Layers(t.Context())
 	r.must(err)
@@ -336,7 +355,7 @@ func TestBlackHole(t *testing.T) {
 	old, err := net.Dial("tcp", r.routes[0].Door)
 	r.must(err)
 	defer old.Close()
-	if _, err := pingOver(old, time.Now(), time.Second); err != nil {
+	if _, err := pingOver(old, time.Now(), patience); err != nil {
 		t.Fatal(err)
 	}
 	r.must(l.SetFault(t.Context(), topology.Fault{Kind: topology.BlackHole}))
@@ -351,7 +370,7 @@ func TestBlackHole(t *testing.T) {
 	}
 	r.must(l.SetFault(t.Context(), topology.Fault{}))
 	got := make([]byte, 6)
-	old.SetReadDeadline(time.Now().Add(2 * time.Second))
+	old.SetReadDeadline(time.Now().Add(patience))
 	if _, err := io.ReadFull(old, got); err != nil {
 		t.Fatal(err)
 	}
@@ -384,7 +403,7 @@ func TestBlackHoleGivenUp(t *testing.T) {
 		if len(b) != 0 {
 			t.Errorf("the target got %q", b)
 		}
-	case <-time.After(3 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the connection to the target was not closed")
 	}
 }
@@ -404,7 +423,7 @@ func TestDelayInFlight(t *testing.T) {
 	r.must(l.SetDelay(t.Context(), time.Millisecond))
 	c.Write([]byte{3})
 	got := make([]byte, 4)
-	c.SetReadDeadline(time.Now().Add(2 * time.Second))
+	c.SetReadDeadline(time.Now().Add(patience))
 	if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, []byte{1, 2, 1, 3}) {
 		t.Fatalf("got %v, %v", got, err)
 	}
@@ -420,11 +439,11 @@ func TestNarrow(t *testing.T) {
 	began := time.Now()
 	go c.Write(data)
 	got := make([]byte, len(data))
-	c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	c.SetReadDeadline(time.Now().Add(patience))
 	if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, data) {
 		t.Fatalf("bytes are not the same, or %v", err)
 	}
-	if took := time.Since(began); took < 450*time.Millisecond || took > 5*time.Second {
+	if took := time.Since(began); took < 450*time.Millisecond {
 		t.Errorf("128 KiB at 256 KiB/s took %s", took)
 	}
 }
@@ -435,7 +454,7 @@ func TestNoWedge(t *testing.T) {
 	r := newRig(t, 0)
 	stuff(t, r)
 	l := r.link(tokyo, osaka)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for round := range 2 {
 		for _, f := range []topology.Fault{
@@ -452,7 +471,7 @@ func TestNoWedge(t *testing.T) {
 		}
 		stuff(t, r)
 	}
-	if _, err := ping(r.routes[0].Door, time.Second); err != nil {
+	if _, err := ping(r.routes[0].Door, patience); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
 }
@@ -501,25 +520,23 @@ func TestOrdinaryToxicWedges(t *testing.T) {
 	}
 	stuff(t, &rig{t: t, routes: []Route{{Door: door}}})
 	// On a loaded machine the pipe may still have been filling when its writer gave up: then an update comes back, and the next
-	// one may not.
-	update := func(ms int) error {
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	// one may not. There, too, a call may take its time: wedged is what the health check does not get through, either.
+	within := func(f func(context.Context) error) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
-		return a.call(ctx, "PATCH", "/proxies/x/toxics/l", map[string]any{"attributes": map[string]int{"latency": ms}}, nil)
+		return f(ctx)
 	}
 	for i := 0; ; i++ {
-		if err = update(2 + i); errors.Is(err, topology.ErrUnknown) {
+		err := within(func(ctx context.Context) error {
+			return a.call(ctx, "PATCH", "/proxies/x/toxics/l", map[string]any{"attributes": map[string]int{"latency": 2 + i}}, nil)
+		})
+		if errors.Is(err, topology.ErrUnknown) && within((&WAN{api: a}).Healthy) != nil {
 			break
 		}
-		if err != nil || i == 100 {
-			t.Fatalf("%d updates of a latency toxic came back, the last one with %v", i+1, err)
+		if err != nil && !errors.Is(err, topology.ErrUnknown) || i == 100 {
+			t.Fatalf("%d updates of a latency toxic came back or left the server healthy, the last one with %v", i+1, err)
 		}
 		stuff(t, &rig{t: t, routes: []Route{{Door: door}}})
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	if err := (&WAN{api: a}).Healthy(ctx); err == nil {
-		t.Error("the health check does not see a wedged server")
 	}
 	s.http.Close() // this server cannot be closed in an orderly way any more
 }
@@ -558,7 +575,7 @@ func TestTwoProcesses(t *testing.T) {
 	if want := (topology.Layers{Access: topology.Deny}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	if _, err := ping(r.routes[0].Door, time.Second); err == nil {
+	if _, err := ping(r.routes[0].Door, patience); err == nil {
 		t.Error("a denied link answers")
 	}
 }
@@ -571,7 +588,7 @@ func TestHalfDone(t *testing.T) {
 		r.must(r.api.enable(t.Context(), r.routes[0].Name(), false))
 		got, err := l.Layers(t.Context())
 		r.must(err)
-		if _, err := ping(r.routes[0].Door, time.Second); got.Open() != (err == nil) {
+		if _, err := ping(r.routes[0].Door, patience); got.Open() != (err == nil) {
 			t.Errorf("layers %+v but ping %v", got, err)
 		}
 	})
@@ -584,7 +601,7 @@ func TestHalfDone(t *testing.T) {
 		if got.Access != topology.Deny {
 			t.Fatalf("%+v", got)
 		}
-		if _, err := ping(r.routes[1].Door, time.Second); err == nil {
+		if _, err := ping(r.routes[1].Door, patience); err == nil {
 			t.Error("the second door stayed open")
 		}
 	})
