@@ -1,5 +1,5 @@
 // Command paymentd is the reference payment platform, one part a process: the application, its gateway, the region's parameter
-// store, the acquirer, the batch, and the application on premises. It is the only owner of listeners; the parts are handlers.
+// store, the acquirer, the batch, the reconciler, and the application on premises. It is the only owner of listeners; the parts are handlers.
 //
 // It exits 0 after an orderly stop, 1 on a failure while it ran, 2 on wrong usage or configuration, and 4 when its surroundings
 // do not let it run: an address that is taken, a file that cannot be opened, parameters that never became complete.

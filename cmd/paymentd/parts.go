@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"time"
 
@@ -47,7 +46,7 @@ func command(stderr io.Writer) *cobra.Command {
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return errors.New("a part is needed: online, gateway, params, acquirer, batch or onprem")
+			return errors.New("a part is needed: online, gateway, params, acquirer, batch, reconcile or onprem")
 		},
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
@@ -77,11 +76,7 @@ func command(stderr io.Writer) *cobra.Command {
 				if err := check(); err != nil {
 					return err
 				}
-				level := slog.LevelInfo
-				if c.debug {
-					level = slog.LevelDebug
-				}
-				log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})).With("node", c.node)
+				log := logger(&c, stderr)
 				l, err := listen(c.listen)
 				if err != nil {
 					return err
@@ -100,6 +95,7 @@ func command(stderr io.Writer) *cobra.Command {
 
 	var store string
 	var defects []string
+	var forward bool
 	storeFlag := func(cmd *cobra.Command) {
 		cmd.Flags().StringVar(&store, "params", "", "the region's parameter store, http://host:port")
 	}
@@ -108,11 +104,9 @@ func command(stderr io.Writer) *cobra.Command {
 		if err := hostPort("--params", strings.TrimPrefix(store, "http://")); err != nil {
 			return err
 		}
-		var ok bool
-		if secret, ok = os.LookupEnv(secretEnv); !ok {
-			return fmt.Errorf("%s is not set, the password of the database user", secretEnv)
-		}
-		return nil
+		var err error
+		secret, err = password()
+		return err
 	}
 	region := func() *params.Client {
 		return params.NewClient(store, nil, time.Second)
@@ -122,17 +116,16 @@ func command(stderr io.Writer) *cobra.Command {
 		func(cmd *cobra.Command) {
 			storeFlag(cmd)
 			cmd.Flags().StringSliceVar(&defects, "defect", nil, "planted misbehaviour: "+join(payment.Defects()))
+			cmd.Flags().BoolVar(&forward, "recover", true, "at the start, end the payments that were interrupted before, as the acquirer says")
 		},
 		func() error {
-			for _, d := range defects {
-				if !slices.Contains(payment.Defects(), payment.Defect(d)) {
-					return fmt.Errorf("--defect %q is not known; there are %s", d, join(payment.Defects()))
-				}
+			if err := known(defects, payment.Defects()); err != nil {
+				return err
 			}
 			return needs()
 		},
 		func(log *slog.Logger) (part, error) {
-			cfg := online.Config{Name: c.node, Site: c.site, Params: region(), Log: log, Connect: func(p payment.Parameters) (online.Stores, error) {
+			cfg := online.Config{Name: c.node, Site: c.site, Params: region(), Recover: forward, Log: log, Connect: func(p payment.Parameters) (online.Stores, error) {
 				return connect(p, secret, log)
 			}}
 			for _, d := range defects {
@@ -218,6 +211,8 @@ func command(stderr io.Writer) *cobra.Command {
 			return part{handler: s.Handler(), close: s.Close}, nil
 		})
 
+	root.AddCommand(reconciler(&c, stderr))
+
 	var every time.Duration
 	add("batch", "The batch: settles business dates where batch.enabled is true", true,
 		func(cmd *cobra.Command) {
@@ -286,6 +281,23 @@ func connect(p payment.Parameters, secret string, log *slog.Logger) (online.Stor
 		Run:      journal.Run,
 		Close:    ledger.Close,
 	}, nil
+}
+
+func logger(c *common, stderr io.Writer) *slog.Logger {
+	level := slog.LevelInfo
+	if c.debug {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})).With("node", c.node)
+}
+
+// password is that of the database user.
+func password() (string, error) {
+	secret, ok := os.LookupEnv(secretEnv)
+	if !ok {
+		return "", fmt.Errorf("%s is not set, the password of the database user", secretEnv)
+	}
+	return secret, nil
 }
 
 func needed(flag, value string) error {
