@@ -89,8 +89,8 @@ func TestRequest(t *testing.T) {
 		if len(ends) != 1 || ends[first] == nil || ends[first].IPAMConfig.IPv4Address.String() != c.Networks[0].IP || string(host.NetworkMode) != first {
 			t.Errorf("%s: endpoints %v, mode %s", name, ends, host.NetworkMode)
 		}
-		if hooks := len(r.LifecycleHooks); (hooks == 1) != (len(c.Networks) > 1) {
-			t.Errorf("%s is on %d networks and has %d hooks", name, len(c.Networks), hooks)
+		if len(r.Networks) != 1 || len(r.LifecycleHooks) != 1 || len(r.LifecycleHooks[0].PostCreates) != 1 {
+			t.Errorf("%s: networks %v, hooks %v", name, r.Networks, r.LifecycleHooks)
 		}
 	}
 	if w := all[containers.WAN]; len(w.Networks) != 3 || len(w.Caps) == 0 {
@@ -250,6 +250,9 @@ func TestArchive(t *testing.T) {
 	var b strings.Builder
 	if err := untar(r, &b); err != nil || b.String() != "true" {
 		t.Errorf("%q, %v", b.String(), err)
+	}
+	if _, err := owned([]string{"/data"}, "root"); err == nil {
+		t.Error("a folder of a user without a number")
 	}
 	if err := untar(strings.NewReader(""), &b); err == nil {
 		t.Error("a file out of an empty archive")

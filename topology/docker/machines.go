@@ -108,7 +108,9 @@ func (m *machines) make(ctx context.Context, c containers.Container) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), makeBudget)
 	defer cancel()
-	r, err := request(m.ground.File.ID, im, c, files, connector(m.engine.Client, m.ground.File.ID))
+	r, err := request(m.ground.File.ID, im, c, files, func(ctx context.Context, id string) error {
+		return complete(ctx, m.engine.Client, m.ground.File.ID, id, im.User, c)
+	})
 	if err != nil {
 		return err
 	}

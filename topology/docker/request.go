@@ -28,7 +28,7 @@ type copied struct {
 
 // request is what testcontainers is told to make of a container of a world. Nothing waits in it: readiness is read from the
 // products themselves.
-func request(world string, image images.Resolved, c containers.Container, files []copied, connect func(context.Context, string, []containers.Attachment) error) (testcontainers.GenericContainerRequest, error) {
+func request(world string, image images.Resolved, c containers.Container, files []copied, after func(ctx context.Context, id string) error) (testcontainers.GenericContainerRequest, error) {
 	var none testcontainers.GenericContainerRequest
 	if c.Pod == "" && len(c.Networks) == 0 {
 		return none, fmt.Errorf("container %s is on no network", c.Name)
@@ -78,15 +78,10 @@ func request(world string, image images.Resolved, c containers.Container, files 
 			}
 			m[first].IPAMConfig = &network.EndpointIPAMConfig{IPv4Address: ip}
 		}
-		// More than one network in one call is refused below API 1.44.
-		if more := c.Networks[1:]; len(more) > 0 {
-			r.LifecycleHooks = []testcontainers.ContainerLifecycleHooks{{PostCreates: []testcontainers.ContainerHook{
-				func(ctx context.Context, x testcontainers.Container) error {
-					return connect(ctx, x.GetContainerID(), more)
-				},
-			}}}
-		}
 	}
+	r.LifecycleHooks = []testcontainers.ContainerLifecycleHooks{{PostCreates: []testcontainers.ContainerHook{
+		func(ctx context.Context, x testcontainers.Container) error { return after(ctx, x.GetContainerID()) },
+	}}}
 	for _, f := range files {
 		cf := testcontainers.ContainerFile{ContainerFilePath: f.path, FileMode: f.mode, HostFilePath: f.from}
 		if f.from == "" {
@@ -116,10 +111,11 @@ func endpoint(world string, a containers.Attachment) (name string, ip netip.Addr
 	return containers.NetworkName(world, a.Site), ip, err
 }
 
-// connector attaches a created container to further networks.
-func connector(c *client.Client, world string) func(context.Context, string, []containers.Attachment) error {
-	return func(ctx context.Context, id string, more []containers.Attachment) error {
-		for _, a := range more {
+// complete does what cannot be told in the call that creates a container: more than one network is refused there below API
+// 1.44, and a new volume belongs to root unless the image has a folder in its place.
+func complete(ctx context.Context, c *client.Client, world, id, user string, x containers.Container) error {
+	if x.Pod == "" {
+		for _, a := range x.Networks[1:] {
 			name, ip, err := endpoint(world, a)
 			if err != nil {
 				return err
@@ -130,8 +126,22 @@ func connector(c *client.Client, world string) func(context.Context, string, []c
 				return fmt.Errorf("connect it to network %s: %w", name, err)
 			}
 		}
+	}
+	var folders []string
+	for _, v := range x.Volumes {
+		folders = append(folders, v.Path)
+	}
+	if len(folders) == 0 {
 		return nil
 	}
+	in, err := owned(folders, user)
+	if err == nil {
+		_, err = c.CopyToContainer(ctx, id, client.CopyToContainerOptions{DestinationPath: "/", Content: in})
+	}
+	if err != nil {
+		return fmt.Errorf("give %s its volumes: %w", user, err)
+	}
+	return nil
 }
 
 // bind publishes ports on exactly the given addresses of the machine, which have to be its own loopback: anything else would be

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 )
 
 // untar writes the first regular file of an archive.
@@ -24,6 +26,24 @@ func untar(r io.Reader, to io.Writer) error {
 			return err
 		}
 	}
+}
+
+// owned is an archive of folders that belong to a user ("uid:gid").
+func owned(folders []string, user string) (io.Reader, error) {
+	uid, gid, ok := strings.Cut(user, ":")
+	u, err := strconv.Atoi(uid)
+	g, err2 := strconv.Atoi(gid)
+	if !ok || err != nil || err2 != nil {
+		return nil, fmt.Errorf("user %q: uid:gid in numbers was expected", user)
+	}
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, f := range folders {
+		if err := w.WriteHeader(&tar.Header{Name: strings.TrimPrefix(f, "/") + "/", Mode: 0o755, Uid: u, Gid: g, Typeflag: tar.TypeDir}); err != nil {
+			return nil, err
+		}
+	}
+	return &b, w.Close()
 }
 
 // tarred is an archive of one file.

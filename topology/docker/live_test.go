@@ -1,0 +1,354 @@
+package docker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/client"
+
+	"github.com/kirikae/kirikae/topology"
+	"github.com/kirikae/kirikae/topology/containers"
+	"github.com/kirikae/kirikae/topology/engine"
+	"github.com/kirikae/kirikae/topology/hosted"
+	"github.com/kirikae/kirikae/topology/images"
+	"github.com/kirikae/kirikae/topology/plan"
+	"github.com/kirikae/kirikae/topology/topologytest"
+)
+
+// binVariable tells the world process of a test where the programs for images are.
+const binVariable = "KIRIKAE_DOCKER_TEST_BIN"
+
+func host() topologytest.Host {
+	h := topologytest.Host{
+		Runtime: func(string) (topology.Runtime, error) {
+			return New(Config{Bin: os.Getenv(binVariable), Policy: images.Built})
+		},
+		Serve:    hosted.Serve,
+		Topology: "../../fixtures/topologies/two-region.yaml",
+		Limits:   topologytest.Limits{Up: 4 * time.Minute, Answer: 2 * time.Minute, Down: time.Minute},
+		Left:     left,
+		Inside:   insideOf,
+		Gateways: gateways,
+	}
+	if why := noDrops(); why == nil {
+		h.DropSYN = dropSYN
+	}
+	return h
+}
+
+func TestMain(m *testing.M) {
+	if os.Getenv(topologytest.LiveVariable) != "1" || os.Getenv(binVariable) != "" { // nothing live, or the world process of a test
+		topologytest.Main(m, host())
+		return
+	}
+	bin, err := os.MkdirTemp("", "kirikae-bin-")
+	if err == nil {
+		err = errors.Join(prepare(bin), os.Setenv(binVariable, bin))
+	}
+	if err != nil {
+		fmt.Println("prepare images:", err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(bin)
+	os.Exit(code)
+}
+
+// prepare has every image of this very source on the engine.
+func prepare(bin string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	if err := images.BuildBinaries(ctx, "../..", bin); err != nil {
+		return err
+	}
+	e, err := engine.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	_, err = images.Build(ctx, e.Client, images.Options{Bin: bin, Say: func(s string) { fmt.Println("      images:", s) }})
+	return err
+}
+
+func TestContract(t *testing.T) { topologytest.Run(t, host()) }
+
+func TestConcurrent(t *testing.T) { topologytest.RunConcurrent(t, host()) }
+
+// live skips what needs an engine, unless it was asked for.
+func live(t *testing.T) *engine.Engine {
+	t.Helper()
+	if os.Getenv(topologytest.LiveVariable) != "1" {
+		t.Skipf("set %s=1 to run tests that start real servers", topologytest.LiveVariable)
+	}
+	e, err := engine.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	return e
+}
+
+// left is what the engine and the state folders have of a world.
+func left(ctx context.Context, world string) ([]string, error) {
+	e, err := engine.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close()
+	x, err := list(ctx, e.Client, containers.LabelWorld+"="+world)
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, c := range x.containers {
+		all = append(all, "container "+c.labels[containers.LabelNode])
+	}
+	for i := range x.networks {
+		all = append(all, fmt.Sprint("network ", i+1))
+	}
+	for _, v := range x.volumes {
+		all = append(all, "volume "+v.name)
+	}
+	r, err := New(Config{})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(r.host.Worlds(), world)); err == nil {
+		all = append(all, "state folder")
+	}
+	return all, nil
+}
+
+// run runs a program inside a container of a world and returns what it wrote.
+func run(ctx context.Context, c *client.Client, container string, argv ...string) (string, error) {
+	x, err := c.ExecCreate(ctx, container, client.ExecCreateOptions{Cmd: argv, AttachStdout: true, AttachStderr: true})
+	if err != nil {
+		return "", err
+	}
+	a, err := c.ExecAttach(ctx, x.ID, client.ExecAttachOptions{})
+	if err != nil {
+		return "", err
+	}
+	defer a.Close()
+	var out, complaint strings.Builder
+	if _, err := stdcopy.StdCopy(&out, &complaint, a.Reader); err != nil {
+		return "", err
+	}
+	i, err := c.ExecInspect(ctx, x.ID, client.ExecInspectOptions{})
+	if err == nil && i.ExitCode != 0 {
+		err = fmt.Errorf("%v: exit code %d: %s", argv, i.ExitCode, complaint.String())
+	}
+	return out.String(), err
+}
+
+func insideOf(ctx context.Context, w topology.World, node string, addresses ...string) (map[string]string, error) {
+	e, err := engine.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close()
+	out, err := run(ctx, e.Client, containers.FullName(w.About().ID, node), append([]string{containers.Inside, "dial"}, addresses...)...)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	d := json.NewDecoder(strings.NewReader(out))
+	for d.More() {
+		var x struct{ Address, Result string }
+		if err := d.Decode(&x); err != nil {
+			return nil, err
+		}
+		all[x.Address] = x.Result
+	}
+	return all, nil
+}
+
+// gateways are the machine's own ends of every network of the world, and of the engine's default one.
+func gateways(w topology.World, _ topology.Site) []string {
+	e, err := engine.Open(context.Background())
+	if err != nil {
+		return nil
+	}
+	defer e.Close()
+	ns, err := e.Client.NetworkList(context.Background(), client.NetworkListOptions{})
+	if err != nil {
+		return nil
+	}
+	var all []string
+	for _, n := range ns.Items {
+		if n.Name != "bridge" && n.Labels[containers.LabelWorld] != w.About().ID {
+			continue
+		}
+		for _, c := range n.IPAM.Config {
+			if c.Gateway.IsValid() {
+				all = append(all, c.Gateway.String())
+			}
+		}
+	}
+	return all
+}
+
+// noDrops says why packets cannot be dropped from here.
+func noDrops() error {
+	if os.Getuid() != 0 {
+		return errors.New("this user is not root")
+	}
+	for _, p := range []string{"nsenter", "iptables"} {
+		if _, err := exec.LookPath(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropSYN drops what opens a connection to a node, in the node's own network namespace.
+func dropSYN(ctx context.Context, w topology.World, node string) (func(context.Context) error, error) {
+	return drop(ctx, w.About().ID, node, "INPUT", "-p", "tcp", "--syn")
+}
+
+// drop adds a rule in the namespace of a container and returns what takes it away.
+func drop(ctx context.Context, world, node, chain string, rule ...string) (func(context.Context) error, error) {
+	e, err := engine.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close()
+	i, err := e.Client.ContainerInspect(ctx, containers.FullName(world, node), client.ContainerInspectOptions{})
+	if err != nil {
+		return nil, err
+	}
+	table := func(ctx context.Context, verb string) error {
+		argv := append([]string{"-t", strconv.Itoa(i.Container.State.Pid), "-n", "iptables", verb, chain}, append(rule, "-j", "DROP")...)
+		out, err := exec.CommandContext(ctx, "nsenter", argv...).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("nsenter %v: %w: %s", argv, err, out)
+		}
+		return nil
+	}
+	return func(ctx context.Context) error { return table(ctx, "-D") }, table(ctx, "-A")
+}
+
+// create makes a world in this process, which ends with the test.
+func create(t *testing.T, c Config, defects map[string][]string) (topology.World, string) {
+	t.Helper()
+	c.Bin, c.Policy = os.Getenv(binVariable), images.Built
+	r, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	w, err := r.Create(t.Context(), twoRegion(t), topology.Options{Folder: folder, Defects: defects, Progress: func(s string) { t.Log(s) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		if err := hosted.Serve(ended, w, nil); err != nil {
+			t.Error(err)
+		}
+		if all, err := left(context.Background(), w.About().ID); err != nil || len(all) > 0 {
+			t.Errorf("left: %v, %v", all, err)
+		}
+		r.Close()
+	})
+	return w, folder
+}
+
+// TestInterrupted: Ctrl-C while a world is being made, at several moments. It ends soon, and nothing is left.
+func TestInterrupted(t *testing.T) {
+	e := live(t)
+	for _, after := range []time.Duration{0, 150 * time.Millisecond, 700 * time.Millisecond, 2 * time.Second, 6 * time.Second} {
+		cache := t.TempDir()
+		r, err := New(Config{CacheDir: cache, Bin: os.Getenv(binVariable), Policy: images.Built})
+		if err != nil {
+			t.Fatal(err)
+		}
+		folder := t.TempDir()
+		if err := r.Check(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), after)
+		_, err = r.Create(ctx, twoRegion(t), topology.Options{Folder: folder})
+		late := time.Now()
+		if deadline, ok := ctx.Deadline(); ok && late.Sub(deadline) > time.Minute {
+			t.Errorf("after %s: it took another %s to end", after, late.Sub(deadline))
+		}
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("after %s: %v", after, err)
+		}
+		if x, err := list(t.Context(), e.Client, containers.LabelFolder+"="+folder); err != nil || len(x.all()) != 0 {
+			t.Errorf("after %s: left %v, %v", after, x.all(), err)
+		}
+		if all, err := filepath.Glob(filepath.Join(r.host.Worlds(), "*")); err != nil || len(all) != 0 {
+			t.Errorf("after %s: left %v, %v", after, all, err)
+		}
+		r.Close()
+	}
+}
+
+// TestDeadNode: a container that dies while a world is made ends it with its state and its last lines.
+func TestDeadNode(t *testing.T) {
+	e := live(t)
+	r, err := New(Config{Bin: os.Getenv(binVariable), Policy: images.Built})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	folder := t.TempDir()
+	_, err = r.Create(t.Context(), twoRegion(t), topology.Options{Folder: folder, Defects: map[string][]string{"app": {"--no-such-flag"}}})
+	if err == nil || !errors.Is(err, topology.ErrEnvironment) {
+		t.Fatalf("a world whose application cannot start: %v", err)
+	}
+	for _, want := range []string{"tokyo-app-1", "died: exit code", "the end of its log:", "no-such-flag"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error lacks %q: %v", want, err)
+		}
+	}
+	if b, rerr := os.ReadFile(filepath.Join(folder, "logs", "tokyo-app-1.log")); rerr != nil || !strings.Contains(string(b), "ended by itself: exit code") {
+		t.Errorf("its log: %v, %s", rerr, b)
+	}
+	if x, lerr := list(t.Context(), e.Client, containers.LabelFolder+"="+folder); lerr != nil || len(x.all()) != 0 {
+		t.Errorf("left %v, %v", x.all(), lerr)
+	}
+}
+
+// TestOverlap: a network of somebody else's in the way of a world.
+func TestOverlap(t *testing.T) {
+	e := live(t)
+	topo := twoRegion(t)
+	const octet = 249
+	p := plan.Layout(topo, octet, plan.Private, false)
+	if err := free(t.Context(), e.Client, p); err != nil {
+		t.Fatalf("before: %v", err)
+	}
+	n := containers.Network{Name: fmt.Sprintf("kirikae-test-%d", os.Getpid()), Subnet: fmt.Sprintf("10.%d.20.0/24", octet), Gateway: fmt.Sprintf("10.%d.20.1", octet)}
+	if err := makeNetwork(t.Context(), e.Client, n); err != nil {
+		t.Fatal(err)
+	}
+	defer removeNetwork(context.Background(), e.Client, n.Name)
+	if err := free(t.Context(), e.Client, p); err == nil || !strings.Contains(err.Error(), "taken by network "+n.Name) {
+		t.Errorf("with a network in the way: %v", err)
+	}
+	other := n
+	other.Name, other.Gateway = n.Name+"-2", netip.MustParseAddr(n.Gateway).Next().String()
+	err := makeNetwork(t.Context(), e.Client, other)
+	if err == nil {
+		removeNetwork(context.Background(), e.Client, other.Name)
+	}
+	if !errors.Is(err, errTaken) {
+		t.Errorf("the engine's answer is not known as taken: %v", err)
+	}
+}
