@@ -6,7 +6,11 @@ BIN  := bin
 SEED ?=
 RUN   = $(BIN)/kirikae run $(if $(SEED),--seed $(SEED))
 
-.PHONY: help build provision drill test unit live drills known-bad bench nightly lint clean
+# The drills that `make test` plays; nightly plays the rest, too.
+DRILLS  := features/region_loss.feature features/known_bad.feature
+NIGHTLY := features/six_nodes.feature
+
+.PHONY: help build provision docker images ready drill test unit live drills known-bad bench nightly lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -17,32 +21,46 @@ build: ## build kirikae and paymentd into bin/
 provision: build ## fetch MySQL, Java and Cassandra into the user's cache (once; nothing on the system changes)
 	$(BIN)/kirikae provision
 
-drill: provision ## the main job: Tokyo is lost under load, Osaka is brought up, the verdict is evidence (SEED=7 repeats one)
+docker: ## a Docker engine that answers: where none does, Debian's is installed and started (root)
+	@.ci/docker
+
+images: provision ## build the images of the containers, without an image registry; what is unchanged is not built again
+	CGO_ENABLED=0 GOOS=linux go build -trimpath -buildvcs=false -ldflags '-s -w' -o $(BIN)/linux/ ./cmd/inside ./cmd/paymentd
+	$(BIN)/kirikae images
+
+ready: provision ## what a drill needs: servers, and images where an engine answers
+	@if docker version >/dev/null 2>&1; then $(MAKE) --no-print-directory images; fi
+
+drill: ready ## the main job: Tokyo is lost under load, Osaka is brought up, the verdict is evidence (SEED=7 repeats one)
 	$(RUN) features/region_loss.feature
 
-test: unit live drills ## all tests: unit, contract suites on real servers, the region loss and every planted row
+test: unit docker live drills ## all tests: unit, contract suites on real servers, the region loss and every planted row, in both runtimes
+	@echo "left out of this tier (make nightly has them):"; $(BIN)/kirikae run --list $(NIGHTLY) | sed 's/^/  /'
 
 unit: ## tests that need no server
 	go vet ./...
 	go test ./...
 
-live: provision ## contract suites on real servers; what was skipped is listed by name
+live: images ## contract suites on real servers and containers; what was skipped is listed by name
 	@mkdir -p reports/out
-	@set -o pipefail; KIRIKAE_LIVE=1 go test -v -count=1 -p 1 -timeout 15m ./topology/... ./payment/... ./cmd/... 2>&1 \
+	@set -o pipefail; KIRIKAE_LIVE=1 go test -v -count=1 -p 1 -timeout 20m ./topology/... ./payment/... ./cmd/... 2>&1 \
 		| tee reports/out/live.log | grep --line-buffered -E '^(ok|FAIL|--- FAIL|panic:)' || { tail -n 200 reports/out/live.log; exit 1; }
 	@grep -E '^ *--- SKIP' reports/out/live.log | sed 's/^ *--- SKIP:/skipped:/' || true
 	@if go test -count=1 ./steps -run 'TestFeatures/nosuch' >/dev/null 2>&1; then echo "go test passes although it ran no drill" >&2; exit 1; fi
 
-drills: provision ## the region loss and every planted row
-	$(RUN) features/region_loss.feature features/known_bad.feature
+drills: images ## the region loss and every planted row, in both runtimes
+	$(RUN) --runtime local $(DRILLS)
+	$(RUN) --runtime docker $(DRILLS)
 
-known-bad: provision ## only the planted rows
+known-bad: ready ## only the planted rows
 	$(RUN) features/known_bad.feature
 
 bench: ## benchmarks of judges and history
 	go test -run '^$$' -bench . -benchmem ./drill/...
 
-nightly: test ## everything; later tiers add to it
+nightly: test ## everything: what make test leaves out, in both runtimes
+	$(RUN) --runtime local $(NIGHTLY)
+	$(RUN) --runtime docker $(NIGHTLY)
 
 lint: ## formatting and vet
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"

@@ -32,7 +32,8 @@ type WorldLine struct {
 type WorldSpec struct {
 	Folder   string              // run folder
 	Topology string              // file
-	Runtime  string              // local
+	Runtime  string              // local, docker
+	Images   string              // docker: auto, official, built
 	Seed     uint64              // of the drill
 	Defects  map[string][]string // planted
 	Detached bool                // outlive the process that starts it (`kirikae up`)
@@ -41,6 +42,9 @@ type WorldSpec struct {
 // Arguments of `kirikae world` that make this world.
 func (s WorldSpec) Arguments() []string {
 	args := []string{"world", "--folder", s.Folder, "--topology", s.Topology, "--runtime", s.Runtime, "--seed", strconv.FormatUint(s.Seed, 10)}
+	if s.Images != "" {
+		args = append(args, "--images", s.Images)
+	}
 	for kind, extra := range s.Defects {
 		for _, x := range extra {
 			args = append(args, "--defect", kind+"="+x)

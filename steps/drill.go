@@ -119,7 +119,7 @@ func (d *Drill) worldUp(ctx context.Context, file string) error {
 	}
 	began := time.Now()
 	d.process, err = StartWorld(ctx, d.options.Kirikae, WorldSpec{
-		Folder: d.folder, Topology: path, Runtime: d.runtime.Name(), Seed: d.options.Seed, Defects: d.defects,
+		Folder: d.folder, Topology: path, Runtime: d.runtime.Name(), Images: d.options.Images, Seed: d.options.Seed, Defects: d.defects,
 	}, func(line string) { d.say("world", "%s", line) })
 	if err != nil {
 		return err
@@ -138,6 +138,9 @@ func (d *Drill) worldUp(ctx context.Context, file string) error {
 	d.meta.Engines, err = d.estate.Engines(ctx)
 	if err != nil {
 		return err
+	}
+	for _, i := range d.world.About().Images {
+		d.meta.Images = append(d.meta.Images, history.Image(i))
 	}
 	d.say("world", "up after %.1f s · mysql %s · cassandra %s", time.Since(began).Seconds(), d.meta.Engines["mysql"], d.meta.Engines["cassandra"])
 	d.guard = fault.NewGuard(d.world, d.record, fault.Options{KeepLost: true, Planted: strings.Join(d.meta.Planted, ", ")})

@@ -108,19 +108,32 @@ func (e *Estate) cassandra(ctx context.Context, site topology.Site) (*cassandra.
 	if s := e.rings[site]; s != nil {
 		return s, nil
 	}
-	var contact []string
-	for _, n := range e.Nodes(site, topology.Cassandra) {
-		address, err := n.Reach(topology.ServiceCQL)
-		if err != nil {
-			return nil, err
-		}
-		contact = append(contact, address)
+	where, err := e.ring(site)
+	if err != nil {
+		return nil, err
 	}
-	s, err := cassandra.Open(ctx, cassandra.Site{Name: string(site) + "-cassandra", Contact: contact, DC: string(site)})
+	s, err := cassandra.Open(ctx, where)
 	if err != nil {
 		return nil, err
 	}
 	e.rings[site] = s
+	return s, nil
+}
+
+// ring is where a region's Cassandra answers, and where the peers that its driver learns of are found from here.
+func (e *Estate) ring(site topology.Site) (cassandra.Site, error) {
+	s := cassandra.Site{Name: string(site) + "-cassandra", DC: string(site), Translate: map[string]string{}}
+	for _, n := range e.Nodes(site, topology.Cassandra) {
+		inside, err := n.Endpoint(topology.ServiceCQL)
+		if err != nil {
+			return s, err
+		}
+		here, err := n.Reach(topology.ServiceCQL)
+		if err != nil {
+			return s, err
+		}
+		s.Contact, s.Translate[inside] = append(s.Contact, here), here
+	}
 	return s, nil
 }
 

@@ -48,17 +48,13 @@ func (e *Estate) Charges(ctx context.Context) ([]history.Charge, error) {
 
 // lostJournal reads the journal of a region that was started alone a moment ago: it waits until its Cassandra answers.
 func (e *Estate) lostJournal(ctx context.Context, site topology.Site) (history.JournalRows, error) {
-	var contact []string
-	for _, n := range e.Nodes(site, topology.Cassandra) {
-		address, err := n.Reach(topology.ServiceCQL)
-		if err != nil {
-			return history.JournalRows{}, err
-		}
-		contact = append(contact, address)
+	where, err := e.ring(site)
+	if err != nil {
+		return history.JournalRows{}, err
 	}
 	// A session of its own: the one from before the loss still believes that its nodes are down.
 	for {
-		rows, err := readJournal(ctx, cassandra.Site{Name: string(site) + "-cassandra", Contact: contact, DC: string(site)})
+		rows, err := readJournal(ctx, where)
 		if err == nil {
 			return rows, nil
 		}

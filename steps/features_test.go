@@ -1,6 +1,7 @@
 package steps_test
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"os"
@@ -18,7 +19,7 @@ import (
 //	go test ./steps -run 'TestFeatures/Tokyo_is_lost' -v -timeout 30m
 //
 // It is a drill on real servers, so it runs only where it is asked for: by -run TestFeatures, or by KIRIKAE_LIVE=1. It fails
-// when -run leaves no scenario over. KIRIKAE_SEED repeats one.
+// when -run leaves no scenario over. KIRIKAE_SEED repeats one, KIRIKAE_RUNTIME=docker plays them in containers.
 func TestFeatures(t *testing.T) {
 	asked := flag.Lookup("test.run").Value.String()
 	if os.Getenv("KIRIKAE_LIVE") != "1" && !strings.Contains(asked, "TestFeatures") {
@@ -35,8 +36,7 @@ func TestFeatures(t *testing.T) {
 		seed = 1
 	}
 	code, err := steps.Run(context.Background(), steps.Options{
-		Kirikae: filepath.Join(bin, "kirikae"), Paymentd: filepath.Join(bin, "paymentd"),
-		Runtime: "auto", Seed: seed, Out: filepath.Join("..", steps.DefaultOut),
+		Kirikae: filepath.Join(bin, "kirikae"), Runtime: cmp.Or(os.Getenv("KIRIKAE_RUNTIME"), "local"), Seed: seed, Out: filepath.Join("..", steps.DefaultOut),
 		Stdout: os.Stdout, Progress: steps.NewProgress(os.Stderr), TestingT: t,
 	})
 	if err != nil {

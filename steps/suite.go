@@ -25,9 +25,9 @@ const DefaultOut = "reports/out"
 
 // Options of a run of drills.
 type Options struct {
-	Kirikae  string    // path of the kirikae program, for the world and the operator
-	Paymentd string    // path of the app node's program
-	Runtime  string    // auto, local
+	Kirikae  string    // path of the kirikae program, for the world and the operator; beside it are paymentd and linux/
+	Runtime  string    // auto, docker, local
+	Images   string    // docker: auto, official, built
 	Paths    []string  // features; none: all embedded ones
 	Tags     string    // tag expression; "" selects all
 	Seed     uint64    // of everything random
@@ -47,17 +47,17 @@ func Run(ctx context.Context, o Options) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	rt, why, err := chooseRuntime(ctx, o)
+	rt, why, err := chooseRuntime(ctx, RuntimeSpec{Name: o.Runtime, Images: o.Images, Programs: filepath.Dir(o.Kirikae), Say: func(line string) { o.Progress.Say("images", "%s", line) }})
 	if err != nil {
 		return 0, err
 	}
 	o.Progress.Say("drill", "%d of %d selected · runtime %s (%s) · seed %d", len(scenarios), len(scenarios), rt.Name(), why, o.Seed)
-	swept, err := rt.Sweep(ctx)
+	swept, err := Sweep(ctx)
 	for _, s := range swept {
 		o.Progress.Say("sweep", "%s", s)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("sweep what dead worlds left: %w", err)
+		return 0, err
 	}
 	code, ran := ExitPassed, 0
 	var tally tally

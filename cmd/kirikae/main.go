@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/kirikae/kirikae/steps"
 )
@@ -80,7 +81,7 @@ Exit codes: 0 passed · 1 failed · 2 usage · 3 inconclusive · 4 environment �
 		return &steps.UsageError{Text: fmt.Sprintf("%v\nSee: %s --help", err, c.CommandPath())}
 	})
 	c.AddCommand(runCommand(), planCommand(), operateCommand(), checkCommand(), reportCommand(), upCommand(), downCommand(), dnsCommand(),
-		worldCommand(), provisionCommand(), doctorCommand())
+		worldCommand(), provisionCommand(), imagesCommand(), doctorCommand())
 	for _, sub := range c.Commands() {
 		sub.Args = usageArgs(sub.Args)
 	}
@@ -100,13 +101,19 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// self returns the paths of this program and of paymentd, which is installed beside it.
-func self() (kirikae, paymentd string, err error) {
-	kirikae, err = os.Executable()
+// self returns the path of this program. Beside it are installed paymentd, and in linux/ what goes into images.
+func self() (string, error) {
+	path, err := os.Executable()
 	if err != nil {
-		return "", "", fmt.Errorf("find own program: %w", err)
+		return "", fmt.Errorf("find own program: %w", err)
 	}
-	return kirikae, filepath.Join(filepath.Dir(kirikae), "paymentd"), nil
+	return path, nil
+}
+
+// runtimeFlags are those of every command that makes a world.
+func runtimeFlags(f *pflag.FlagSet, runtime, images *string) {
+	f.StringVar(runtime, "runtime", "auto", "where servers run: docker (containers), local (processes on loopback), auto (docker where it can, else local)")
+	f.StringVar(images, "images", "auto", "what containers are made from: official (pulled), built (by make images), auto (official where it can, else built)")
 }
 
 // runFolder resolves RUN: a folder, or "latest".

@@ -35,11 +35,11 @@ Without arguments all embedded features run. A feature is a file or folder, or t
 				}
 				return err
 			}
-			kirikae, paymentd, err := self()
+			kirikae, err := self()
 			if err != nil {
 				return err
 			}
-			o.Kirikae, o.Paymentd, o.Paths = kirikae, paymentd, args
+			o.Kirikae, o.Paths = kirikae, args
 			if !c.Flags().Changed("seed") {
 				o.Seed = randomSeed()
 			}
@@ -56,7 +56,7 @@ Without arguments all embedded features run. A feature is a file or folder, or t
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.Runtime, "runtime", "auto", "where servers run: auto, local (processes on loopback)")
+	runtimeFlags(f, &o.Runtime, &o.Images)
 	f.StringVar(&o.Tags, "tags", "", `tag expression, like "@region_loss and not @slow"`)
 	f.Uint64Var(&o.Seed, "seed", 0, "seed of everything random (default: a new one, printed)")
 	f.StringVar(&o.Out, "out", steps.DefaultOut, "folder of run folders")

@@ -14,7 +14,7 @@ import (
 
 	"github.com/kirikae/kirikae/steps"
 	"github.com/kirikae/kirikae/topology"
-	"github.com/kirikae/kirikae/topology/local"
+	"github.com/kirikae/kirikae/topology/hosted"
 )
 
 // worldCommand is the process that owns a world. It is started by run and up; its standard output is for them.
@@ -41,6 +41,7 @@ func worldCommand() *cobra.Command {
 	f.StringVar(&spec.Folder, "folder", "", "run folder")
 	f.StringVar(&spec.Topology, "topology", "", "topology file")
 	f.StringVar(&spec.Runtime, "runtime", "local", "runtime")
+	f.StringVar(&spec.Images, "images", "", "images")
 	f.Uint64Var(&spec.Seed, "seed", 0, "seed")
 	f.StringArrayVar(&defects, "defect", nil, "KIND=ARGUMENT, planted")
 	f.BoolVar(&spec.Detached, "detached", false, "live until `kirikae down`, not until standard input closes")
@@ -61,11 +62,11 @@ func ownWorld(ctx context.Context, spec steps.WorldSpec, defects []string, say *
 		}
 		o.Defects[kind] = append(o.Defects[kind], argument)
 	}
-	_, paymentd, err := self()
+	kirikae, err := self()
 	if err != nil {
 		return err
 	}
-	rt, err := steps.OpenRuntime(spec.Runtime, paymentd)
+	rt, err := steps.OpenRuntime(steps.RuntimeSpec{Name: spec.Runtime, Images: spec.Images, Programs: filepath.Dir(kirikae)}) // what images they are was said already
 	if err != nil {
 		return err
 	}
@@ -84,7 +85,7 @@ func ownWorld(ctx context.Context, spec steps.WorldSpec, defects []string, say *
 	if err := say.Encode(steps.WorldLine{Ready: true}); err != nil {
 		fmt.Fprintln(os.Stderr, "tell the owner that the world is ready:", err) // its pipe tells us the rest
 	}
-	return local.Serve(ctx, w, nil)
+	return hosted.Serve(ctx, w, nil)
 }
 
 var errOwnerGone = errors.New("the owner of the world is gone")
@@ -97,13 +98,13 @@ func upCommand() *cobra.Command {
 		Short: "Make a world that lives until `kirikae down`",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			kirikae, paymentd, err := self()
+			kirikae, err := self()
 			if err != nil {
 				return err
 			}
 			spec.Detached = true
 			progress := steps.NewProgress(c.ErrOrStderr())
-			folder, err := steps.Up(c.Context(), kirikae, paymentd, out, file, spec, progress)
+			folder, err := steps.Up(c.Context(), kirikae, out, file, spec, progress)
 			if err != nil {
 				return err
 			}
@@ -113,7 +114,7 @@ func upCommand() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&file, "topology", "two-region.yaml", "platform to make")
-	f.StringVar(&spec.Runtime, "runtime", "auto", "where servers run: auto, local")
+	runtimeFlags(f, &spec.Runtime, &spec.Images)
 	f.Uint64Var(&spec.Seed, "seed", 1, "seed of everything random")
 	f.StringVar(&out, "out", steps.DefaultOut, "folder of run folders")
 	return c
@@ -142,11 +143,7 @@ func downCommand() *cobra.Command {
 				}
 				fmt.Fprintf(out, "down: %s\n", filepath.Base(folder))
 			}
-			rt, err := steps.OpenRuntime("local", "")
-			if err != nil {
-				return err
-			}
-			swept, err := rt.Sweep(c.Context())
+			swept, err := steps.Sweep(c.Context())
 			for _, s := range swept {
 				fmt.Fprintln(out, "swept:", s)
 			}
