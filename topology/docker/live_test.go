@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"github.com/kirikae/kirikae/topology"
@@ -131,8 +132,8 @@ func left(ctx context.Context, world string) ([]string, error) {
 }
 
 // run runs a program inside a container of a world and returns what it wrote.
-func run(ctx context.Context, c *client.Client, container string, argv ...string) (string, error) {
-	x, err := c.ExecCreate(ctx, container, client.ExecCreateOptions{Cmd: argv, AttachStdout: true, AttachStderr: true})
+func run(ctx context.Context, c *client.Client, name string, argv ...string) (string, error) {
+	x, err := c.ExecCreate(ctx, name, client.ExecCreateOptions{Cmd: argv, AttachStdout: true, AttachStderr: true})
 	if err != nil {
 		return "", err
 	}
@@ -351,4 +352,18 @@ func TestOverlap(t *testing.T) {
 	if !errors.Is(err, errTaken) {
 		t.Errorf("the engine's answer is not known as taken: %v", err)
 	}
+}
+
+// memory is what the engine counts for a container, without what the kernel could give up.
+func memory(ctx context.Context, c *client.Client, id string) (uint64, error) {
+	r, err := c.ContainerStats(ctx, id, client.ContainerStatsOptions{})
+	if err != nil {
+		return 0, err
+	}
+	defer r.Body.Close()
+	var s container.StatsResponse
+	if err := json.NewDecoder(r.Body).Decode(&s); err != nil {
+		return 0, err
+	}
+	return s.MemoryStats.Usage - min(s.MemoryStats.Usage, max(s.MemoryStats.Stats["inactive_file"], s.MemoryStats.Stats["total_inactive_file"])), nil
 }
