@@ -100,7 +100,7 @@ func (r *Run) journal() error {
 			torn = cmp.Or(torn, err)
 			return nil
 		}
-		if torn != nil && e.Kind != EntryBegin {
+		if torn != nil && e.Kind != EntryBegin && e.Kind != EntryTakeover {
 			return fmt.Errorf("what stands before it cannot be read, and no operator began here: %w", torn)
 		}
 		torn = nil

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/kirikae/kirikae/drill/history"
 )
 
 // CrashVariable is the environment variable that plants a Crash into an operator process.
@@ -15,16 +17,18 @@ const CrashVariable = "KIRIKAE_CRASH"
 type Point string
 
 // Points, in the order in which a step passes them. A manual step has no act of its own: its wait is the intent, and
-// after-act is when the confirm holds and nothing of it is recorded yet.
+// after-act is when the confirm holds and nothing of it is recorded yet. When a step is taken back it passes the same points,
+// with the prefix "undo-".
 const (
 	BeforeIntent Point = "before-intent" // checked, nothing announced
 	AfterIntent  Point = "after-intent"  // announced on disk, nothing done
 	AfterNote    Point = "after-note"    // inside the act, after the first note that it took
 	AfterAct     Point = "after-act"     // done, not recorded
 	AfterRecord  Point = "after-record"  // recorded, not confirmed
+	AfterAsk     Point = "after-ask"     // asked for an approval, before the wait
 )
 
-var points = [...]Point{BeforeIntent, AfterIntent, AfterNote, AfterAct, AfterRecord}
+var points = [...]Point{BeforeIntent, AfterIntent, AfterNote, AfterAct, AfterRecord, AfterAsk}
 
 // Crash makes an operator die by SIGKILL at one point of one step. The zero value never does.
 type Crash struct {
@@ -38,8 +42,9 @@ func ParseCrash(s string) (Crash, error) {
 		return Crash{}, nil
 	}
 	step, point, found := strings.Cut(s, ":")
-	if !found || step == "" || !slices.Contains(points[:], Point(point)) {
-		return Crash{}, fmt.Errorf("%s=%q is not STEP:POINT, where POINT is one of %v", CrashVariable, s, points)
+	forward := Point(strings.TrimPrefix(point, history.UndoPrefix))
+	if !found || step == "" || !slices.Contains(points[:], forward) || forward == AfterAsk && string(forward) != point {
+		return Crash{}, fmt.Errorf("%s=%q is not STEP:POINT, where POINT is one of %v, or %s with one of the first five", CrashVariable, s, points, history.UndoPrefix)
 	}
 	return Crash{Step: step, Point: Point(point)}, nil
 }
@@ -49,17 +54,24 @@ func (c Crash) check(r Runbook) error {
 	if c.Step == "" {
 		return nil
 	}
-	var paths []string
-	for _, s := range r.Steps {
-		if s.Path == c.Step {
-			if s.Manual && (c.Point == AfterNote || c.Point == AfterRecord) {
-				return fmt.Errorf("%s: step %s is manual and has no point %s", CrashVariable, c.Step, c.Point)
-			}
-			return nil
-		}
-		paths = append(paths, s.Path)
+	step, ok := r.step(c.Step)
+	if !ok {
+		return fmt.Errorf("%s: %s has no step %q (steps: %s)", CrashVariable, r.Name, c.Step, r.paths())
 	}
-	return fmt.Errorf("%s: %s has no step %q (steps: %s)", CrashVariable, r.Name, c.Step, strings.Join(paths, ", "))
+	point, manual := c.Point, step.Manual
+	if p, undo := strings.CutPrefix(string(c.Point), history.UndoPrefix); undo {
+		if step.Undo == nil || step.Undo.Nothing {
+			return fmt.Errorf("%s: step %s has no undo", CrashVariable, c.Step)
+		}
+		point, manual = Point(p), step.Undo.Manual
+	}
+	if manual && (point == AfterNote || point == AfterRecord) {
+		return fmt.Errorf("%s: step %s is manual and has no point %s", CrashVariable, c.Step, c.Point)
+	}
+	if point == AfterAsk && step.Approval == 0 {
+		return fmt.Errorf("%s: step %s needs no approval and has no point %s", CrashVariable, c.Step, c.Point)
+	}
+	return nil
 }
 
 // kill ends this process as kill -9 does: no deferred call runs, no buffer is flushed, the kernel frees the lock.

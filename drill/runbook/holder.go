@@ -2,10 +2,8 @@ package runbook
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -15,20 +13,17 @@ import (
 )
 
 // holder says for people who holds the lock of a file: the kernel knows the process, the journal knows the person.
-func holder(f *os.File) string {
+func holder(f *os.File, path string) string {
 	pid := lockOwner(f)
 	if pid == 0 {
 		return "a process that the kernel does not name"
 	}
 	says := "process " + strconv.Itoa(pid)
-	if who := whoBegan(f, pid); who != "" {
+	if who := whoBegan(path, pid); who != "" {
 		says = who + ", " + says
 	}
-	if b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat")); err == nil {
-		_, after, _ := bytes.Cut(b, []byte(") ")) // the command's name ends with the last parenthesis; its state follows
-		if len(after) > 0 && (after[0] == 'T' || after[0] == 't') {
-			says += ", which is stopped"
-		}
+	if stopped(pid) {
+		says += ", which is stopped"
 	}
 	return says
 }
@@ -58,8 +53,8 @@ func lockOwner(f *os.File) int {
 }
 
 // whoBegan reads who began with this process id, last.
-func whoBegan(f *os.File, pid int) string {
-	b, err := os.ReadFile(f.Name())
+func whoBegan(path string, pid int) string {
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return ""
 	}

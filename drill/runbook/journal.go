@@ -59,7 +59,7 @@ func open(path string, sync func(*os.File) error) (_ *Journal, err error) {
 	}()
 	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%w: %s is locked by %s", ErrHeld, path, holder(file))
+			return nil, fmt.Errorf("%w: %s is locked by %s", ErrHeld, path, holder(file, path))
 		}
 		return nil, fmt.Errorf("lock journal %s: %w", path, err)
 	}
@@ -70,20 +70,26 @@ func open(path string, sync func(*os.File) error) (_ *Journal, err error) {
 	if err := syncFolder(filepath.Dir(path), sync); err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	b, err := io.ReadAll(file)
+	if err := j.load(); err != nil {
+		return nil, err
+	}
+	return j, nil
+}
+
+// load reads the whole file, from where it stands.
+func (j *Journal) load() error {
+	b, err := io.ReadAll(j.file)
 	if err != nil {
-		return nil, fmt.Errorf("read journal %s: %w", path, err)
+		return fmt.Errorf("read journal %s: %w", j.path, err)
 	}
 	if j.entries, err = parse(b); err != nil {
-		return nil, fmt.Errorf("read journal %s: %w", path, err)
+		return fmt.Errorf("read journal %s: %w", j.path, err)
 	}
 	j.size = int64(len(b))
 	if len(b) > 0 && b[len(b)-1] != '\n' { // end the line of a killed writer, so that ours begins on its own
-		if err := j.write([]byte{'\n'}); err != nil {
-			return nil, err
-		}
+		return j.write([]byte{'\n'})
 	}
-	return j, nil
+	return nil
 }
 
 // parse reads whole entries. A line that cannot be read is the torn last line of a killed writer, when it is the last one or
@@ -97,7 +103,7 @@ func parse(b []byte) (entries []history.Entry, err error) {
 			torn = true
 			continue
 		}
-		if torn && e.Kind != history.EntryBegin {
+		if torn && e.Kind != history.EntryBegin && e.Kind != history.EntryTakeover {
 			return nil, fmt.Errorf("line %d: what stands before it cannot be read, and no operator began here", n)
 		}
 		torn = false
@@ -136,7 +142,7 @@ func (j *Journal) Mine() error {
 		return j.err
 	}
 	if err := unix.Flock(int(j.file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return j.lost("its lock is held by %s", holder(j.file))
+		return j.lost("its lock is held by %s", holder(j.file, j.path))
 	}
 	same, err := j.sameFile()
 	if err != nil {

@@ -16,6 +16,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -42,6 +44,17 @@ type Writer interface {
 	Writes() []string
 }
 
+// Foreteller is an optional ability of an Action: it reads the world and says what Act would do now, for a dry run.
+type Foreteller interface {
+	Would(ctx context.Context) (string, error)
+}
+
+// Onlooker is an optional ability of an Action whose Confirm does more than read (a synthetic payment proves that customers can
+// pay). Look is as much of it as can be had by reading.
+type Onlooker interface {
+	Look(ctx context.Context, notes Notes) (Seen, error)
+}
+
 // Notes is what an action may know of the journal: its own step, in this run of the runbook, over all operators that tried it.
 type Notes interface {
 	// Run names this run of the runbook. It stays the same when the run is resumed, and no other run has it.
@@ -50,6 +63,12 @@ type Notes interface {
 	All(key string) []any
 	// Note journals what a running act saw, on disk before it returns. Confirm must not call it.
 	Note(saw Seen) error
+}
+
+// Keeper is an optional ability of Notes: it keeps what is too long for the journal.
+type Keeper interface {
+	// Keep writes b into a file of the run folder that belongs to this step and attempt, and returns its path inside the folder.
+	Keep(name string, b []byte) (string, error)
 }
 
 // Title of a procedure or a step, as the procedure's own table has it, and in English.
@@ -81,23 +100,63 @@ type Step struct {
 	Resource string
 	Verb     string
 	Inputs   map[string]any
+	Check    *Read         // what the procedure reads before the act, beside the verb's own check
+	Confirm  *Read         // what the procedure reads after the act, beside the verb's own confirm
 	Budget   time.Duration // for check, act and confirm together; for a manual step also the wait for the person
 	Manual   bool          // a person acts; the operator waits until the confirm holds
+	Approval time.Duration // how long the step waits for another person's approval before it acts; 0: it needs none
+	Commits  bool          // the point of commitment: once this step is announced, the run goes only forward
+	Undo     *Undo         // how the step is taken back; only in a Planned runbook, before the point of commitment
 	Under    []Call        // the rows that led here, outermost first
 	Action   Action
 }
+
+// Read is a read that a procedure itself names. The step's Action carries it out; this is what is printed and digested.
+type Read struct {
+	Verb   string         `json:"verb"`
+	Inputs map[string]any `json:"inputs"`
+}
+
+// Undo takes a step back. It is a step of its own, with check, act and confirm, that is carried out when the run is aborted.
+type Undo struct {
+	Nothing bool // the step leaves nothing that would have to be taken back, as its procedure says
+	Verb    string
+	Inputs  map[string]any
+	Check   *Read
+	Confirm *Read
+	Budget  time.Duration
+	Manual  bool
+	Action  Action
+}
+
+// Kind of a runbook.
+type Kind string
+
+// Planned is the kind of a switchover that is made while both sides are healthy. It has one step that commits; until then a
+// failure takes everything back, in reverse. Any other runbook only goes forward.
+const Planned Kind = "planned switchover"
 
 // Runbook is a procedure bound to its inputs: a value that can be printed, compared and carried out.
 type Runbook struct {
 	Name   string
 	Title  Title
+	Kind   Kind
 	Inputs map[string]any
 	Steps  []Step // called procedures flattened
 }
 
-// Digest is the sha256 of the bound plan in hex: name, inputs and, of every step, all that Plan shows. A run may only be
+// Digest is the sha256 of the bound plan in hex: name, kind, inputs and, of every step, all that Plan shows. A run may only be
 // resumed with the plan that it was begun with.
 func (r Runbook) Digest() string {
+	type undo struct {
+		Nothing bool           `json:"nothing,omitempty"`
+		Verb    string         `json:"verb,omitempty"`
+		Inputs  map[string]any `json:"inputs,omitempty"`
+		Check   *Read          `json:"check,omitempty"`
+		Confirm *Read          `json:"confirm,omitempty"`
+		Budget  string         `json:"budget,omitempty"`
+		Manual  bool           `json:"manual,omitempty"`
+	}
 	type step struct {
 		Path     string         `json:"path"`
 		Title    Title          `json:"title"`
@@ -106,15 +165,29 @@ func (r Runbook) Digest() string {
 		Inputs   map[string]any `json:"inputs"`
 		Budget   string         `json:"budget"`
 		Manual   bool           `json:"manual"`
+		Check    *Read          `json:"check,omitempty"` // what follows is left out where it is not used: older plans keep their digest
+		Confirm  *Read          `json:"confirm,omitempty"`
+		Approval string         `json:"approval,omitempty"`
+		Commits  bool           `json:"commits,omitempty"`
+		Undo     *undo          `json:"undo,omitempty"`
 	}
 	plan := struct {
 		Name   string         `json:"name"`
 		Title  Title          `json:"title"`
 		Inputs map[string]any `json:"inputs"`
 		Steps  []step         `json:"steps"`
-	}{r.Name, r.Title, r.Inputs, nil}
+		Kind   Kind           `json:"kind,omitempty"`
+	}{r.Name, r.Title, r.Inputs, nil, r.Kind}
 	for _, s := range r.Steps {
-		plan.Steps = append(plan.Steps, step{s.Path, s.Title, s.Resource, s.Verb, s.Inputs, s.Budget.String(), s.Manual})
+		x := step{Path: s.Path, Title: s.Title, Resource: s.Resource, Verb: s.Verb, Inputs: s.Inputs, Budget: s.Budget.String(), Manual: s.Manual,
+			Check: s.Check, Confirm: s.Confirm, Commits: s.Commits}
+		if s.Approval > 0 {
+			x.Approval = s.Approval.String()
+		}
+		if u := s.Undo; u != nil {
+			x.Undo = &undo{u.Nothing, u.Verb, u.Inputs, u.Check, u.Confirm, u.Budget.String(), u.Manual}
+		}
+		plan.Steps = append(plan.Steps, x)
 	}
 	b, err := json.Marshal(plan) // maps are written in order of their keys
 	if err != nil {
@@ -124,14 +197,15 @@ func (r Runbook) Digest() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// validate refuses a runbook that could not be carried out or resumed.
-func (r Runbook) validate() error {
+// Validate refuses a runbook that could not be carried out, resumed or taken back.
+func (r Runbook) Validate() error {
 	if len(r.Steps) == 0 {
 		return fmt.Errorf("runbook %s has no step", r.Name)
 	}
 	seen := map[string]bool{}
+	commits := ""
 	for _, s := range r.Steps {
-		_, unwritable := json.Marshal(s.Inputs)
+		_, unwritable := json.Marshal([]any{s.Inputs, s.Check, s.Confirm})
 		switch {
 		case s.Path == "":
 			return fmt.Errorf("runbook %s: a step without a number", r.Name)
@@ -143,10 +217,60 @@ func (r Runbook) validate() error {
 			return fmt.Errorf("runbook %s: step %s has no time budget", r.Name, s.Path)
 		case unwritable != nil:
 			return fmt.Errorf("runbook %s: inputs of step %s: %w", r.Name, s.Path, unwritable)
+		case s.Approval < 0:
+			return fmt.Errorf("runbook %s: step %s waits %v for an approval", r.Name, s.Path, s.Approval)
+		case s.Commits && commits != "":
+			return fmt.Errorf("runbook %s: steps %s and %s both commit, expected one point of commitment", r.Name, commits, s.Path)
+		case s.Undo != nil && r.Kind != Planned:
+			return fmt.Errorf("runbook %s: step %s has an undo: only a %s is taken back, anything else goes only forward", r.Name, s.Path, Planned)
+		case s.Undo != nil && (s.Commits || commits != ""):
+			return fmt.Errorf("runbook %s: step %s has an undo, and from the point of commitment on the run goes only forward", r.Name, s.Path)
+		case s.Undo == nil && r.Kind == Planned && !s.Commits && commits == "":
+			return fmt.Errorf("runbook %s: step %s stands before the point of commitment and does not say how it is undone", r.Name, s.Path)
+		}
+		if u := s.Undo; u != nil && !u.Nothing {
+			_, unwritable := json.Marshal([]any{u.Inputs, u.Check, u.Confirm})
+			switch {
+			case u.Action == nil:
+				return fmt.Errorf("runbook %s: undo of step %s has no action", r.Name, s.Path)
+			case u.Budget <= 0:
+				return fmt.Errorf("runbook %s: undo of step %s has no time budget", r.Name, s.Path)
+			case unwritable != nil:
+				return fmt.Errorf("runbook %s: inputs of the undo of step %s: %w", r.Name, s.Path, unwritable)
+			}
+		}
+		if s.Commits {
+			commits = s.Path
 		}
 		seen[s.Path] = true
 	}
+	if r.Kind == Planned && commits == "" {
+		return fmt.Errorf("runbook %s: a %s has one step that commits, and this one has none", r.Name, Planned)
+	}
 	return nil
+}
+
+// step finds a step by its number.
+func (r Runbook) step(path string) (Step, bool) {
+	for _, s := range r.Steps {
+		if s.Path == path {
+			return s, true
+		}
+	}
+	return Step{}, false
+}
+
+// approves says whether any step needs an approval.
+func (r Runbook) approves() bool {
+	return slices.ContainsFunc(r.Steps, func(s Step) bool { return s.Approval > 0 })
+}
+
+func (r Runbook) paths() string {
+	var out []string
+	for _, s := range r.Steps {
+		out = append(out, s.Path)
+	}
+	return strings.Join(out, ", ")
 }
 
 // Errors that callers tell apart. None of them changed anything but the journal.
@@ -155,18 +279,35 @@ var (
 	ErrOtherPlan   = errors.New("the journal holds an unfinished run of another plan")
 	ErrPreflight   = errors.New("preflight refused")
 	ErrJournalLost = errors.New("the journal is no longer this operator's")
+	ErrCannot      = errors.New("that cannot be asked of this run") // skip, retry, abort or take-over; nothing was written
 )
+
+// AbortedError says that the run was taken back: every step that had been begun is undone, and each undo was confirmed.
+type AbortedError struct {
+	Runbook string
+	Why     string // what failed, or what the person said
+	Asked   bool   // a person asked for it; no step failed
+}
+
+// Error says what led to it, and that everything is as it was.
+func (e *AbortedError) Error() string {
+	return fmt.Sprintf("%s was aborted before its point of commitment, everything is as it was: %s", e.Runbook, e.Why)
+}
 
 // StepError is a step that failed. Steps before it are confirmed, steps after it were not begun.
 type StepError struct {
 	Runbook string
 	Step    Step
+	Undo    bool   // it was being taken back
 	Resume  string // how to go on
 	Err     error
 }
 
 // Error names the step, the cause and how to go on.
 func (e *StepError) Error() string {
+	if e.Undo {
+		return fmt.Sprintf("%s: undo of step %s (%s): %v; earlier steps are not taken back yet; to resume: %s", e.Runbook, e.Step.Path, e.Step.Title, e.Err, e.Resume)
+	}
 	return fmt.Sprintf("%s: step %s (%s): %v; no later step was begun; to resume: %s", e.Runbook, e.Step.Path, e.Step.Title, e.Err, e.Resume)
 }
 
