@@ -23,11 +23,11 @@ func command(p program) *cobra.Command {
 		Use: "inside", Short: "What runs inside the containers of a world",
 		SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return errors.New("a part is needed: wan, names, net, cassandra, mysql, healthy, dial, boot or wire")
+			return errors.New("a part is needed: wan, names, net, cassandra, mysql, healthy, dial, boot, wire or rest")
 		},
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(wan(p), names(p), pod(p), cassandra(p), mysql(p), healthy(p), dial(p), boot(p), wire(p))
+	root.AddCommand(wan(p), names(p), pod(p), cassandra(p), mysql(p), healthy(p), dial(p), boot(p), wire(p), rest(p))
 	return root
 }
 
@@ -275,6 +275,19 @@ func wire(p program) *cobra.Command {
 			return err
 		}
 		return ran(p.wire(cmd.Context(), w))
+	}
+	return cmd
+}
+
+func rest(p program) *cobra.Command {
+	var marker string
+	cmd := &cobra.Command{Use: "rest --marker FILE -- PROGRAM [ARGUMENT…]", Short: "End at once at the first start, become a program at every later one", Args: cobra.MinimumNArgs(1)}
+	cmd.Flags().StringVar(&marker, "marker", "", "file that the first start leaves")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := needed(cmd, "marker"); err != nil {
+			return err
+		}
+		return ran(p.rest(marker, args))
 	}
 	return cmd
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 
+	rests "github.com/kirikae/kirikae/topology/containers/rest"
 	"github.com/kirikae/kirikae/topology/inside"
 )
 
@@ -21,6 +22,7 @@ type program struct {
 	dial      func(context.Context, []string, inside.DialOptions) error
 	boot      func() error
 	wire      func(context.Context, inside.Wire) error
+	rest      func(marker string, argv []string) error
 }
 
 // parts is the program itself. What happens goes to stderr, what was asked for to stdout.
@@ -72,5 +74,6 @@ func parts(stdout, stderr io.Writer) program {
 			w.Secret = os.Getenv(inside.SecretVariable)
 			return inside.RunWire(ctx, w, say)
 		},
+		rest: rests.Start,
 	}
 }

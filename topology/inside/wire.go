@@ -69,7 +69,11 @@ func RunWire(ctx context.Context, w Wire, say Say) error {
 }
 
 func (w Wire) wire(ctx context.Context, c *wire.Console, say Say) error {
-	done, err := wired(ctx, c.Plan)
+	var stores []string
+	for _, n := range c.Plan.Of("", topology.Params) {
+		stores = append(stores, "http://"+n.Endpoints[topology.ServiceHTTP]+"/params")
+	}
+	done, err := wired(ctx, stores)
 	if err != nil {
 		return err
 	}
@@ -90,12 +94,13 @@ func (w Wire) wire(ctx context.Context, c *wire.Console, say Say) error {
 	return c.Formed(ctx)
 }
 
-// wired says whether a platform has been wired to the end: since its last step one region has an epoch and keeps its cluster.
-func wired(ctx context.Context, p plan.Plan) (bool, error) {
-	for _, n := range p.Of("", topology.Params) {
+// wired says whether a platform has been wired to the end, by its parameter stores' URLs: since the last step one region has an
+// epoch and keeps its cluster.
+func wired(ctx context.Context, stores []string) (bool, error) {
+	for _, url := range stores {
 		var values map[string]string
-		err := wire.Until(ctx, n.Name+" shows its parameters", func(ctx context.Context) (err error) {
-			values, err = parameters(ctx, "http://"+n.Endpoints[topology.ServiceHTTP]+"/params")
+		err := wire.Until(ctx, url+" shows its parameters", func(ctx context.Context) (err error) {
+			values, err = parameters(ctx, url)
 			return err
 		})
 		if err != nil {
