@@ -12,7 +12,7 @@
 // # What a world owns
 //
 // An octet X, whatever the runtime: what a process of the machine dials is on 127.X.0.0/16. A state folder
-// <cache>/worlds/<runtime>/<id> with owner.json (who lives and dies with it), the socket, and what the runtime keeps there. It is
+// <cache>/worlds-<runtime>/<id> with owner.json (who lives and dies with it), the socket, and what the runtime keeps there. It is
 // removed when the world goes down; Host.Sweep removes those whose owner is dead, after the runtime has removed what belonged to
 // them. The run folder keeps world.json, the logs and the acquirer's file.
 package hosted

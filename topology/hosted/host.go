@@ -13,14 +13,14 @@ import (
 // Host is one runtime's worlds on this machine, for this user. Runtimes have one each and give it their name and cache.
 type Host struct {
 	Runtime string // "local", "docker"
-	Cache   string // folder: worlds/<runtime>/ are state folders, octets/ the claims of all runtimes
+	Cache   string // folder: worlds-<runtime>/ has the state folders, octets/ the claims of all runtimes
 	// Remove removes what a world of a dead owner left outside its state folder; dir is that folder, which is removed after it.
 	// nil: nothing is left.
 	Remove func(ctx context.Context, dir string, owner topology.Owner) error
 }
 
 // Worlds is the folder of the state folders.
-func (h Host) Worlds() string { return filepath.Join(h.Cache, "worlds", h.Runtime) }
+func (h Host) Worlds() string { return filepath.Join(h.Cache, "worlds-"+h.Runtime) }
 
 // Attach finds the world of a run folder. A world whose owner is gone has ended: that is topology.ErrUnreachable.
 func (h Host) Attach(ctx context.Context, folder string) (topology.World, error) {

@@ -360,6 +360,23 @@ func TestSweep(t *testing.T) {
 		t.Error(err)
 	}
 
+	empty, foreign := filepath.Join(h.Worlds(), "wempty"), filepath.Join(h.Worlds(), "foreign", "data")
+	if err := errors.Join(os.Mkdir(empty, 0o700), os.MkdirAll(foreign, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if swept, err := h.Sweep(t.Context()); !errors.Is(err, topology.ErrEnvironment) || !strings.Contains(err.Error(), "foreign: whose is it?") || len(swept) != 0 {
+		t.Errorf("a folder without an owner: %v, %v", swept, err)
+	}
+	if _, err := os.Stat(empty); !absent(err) {
+		t.Errorf("an empty one: %v", err)
+	}
+	if _, err := os.Stat(foreign); err != nil {
+		t.Errorf("it was touched: %v", err)
+	}
+	if err := os.RemoveAll(filepath.Dir(foreign)); err != nil {
+		t.Fatal(err)
+	}
+
 	stuck := leave("wstuck", gone)
 	if swept, err := h.Sweep(t.Context()); !errors.Is(err, topology.ErrEnvironment) || len(swept) != 0 || !strings.Contains(err.Error(), "cannot be removed") {
 		t.Errorf("swept %v, %v", swept, err)
