@@ -3,8 +3,10 @@ package topologytest
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"net"
 	"net/http"
@@ -14,81 +16,149 @@ import (
 	"github.com/kirikae/kirikae/topology"
 )
 
-// talk is a connection on which a question gets an answer: bytes go up, and bytes or the end come back.
+// patience bounds what should come at once; silence is how long nothing has to be heard to count as nothing. A loaded machine
+// only makes silence longer.
+const (
+	patience = 20 * time.Second
+	silence  = 300 * time.Millisecond
+)
+
+// talk is a connection to a service. Every service is asked something after which its far end answers and, but for HTTP on
+// demand, hangs up.
 type talk struct {
 	net.Conn
 	service topology.Service
+	greeted bool // MySQL: its greeting was read
 }
 
-// dial opens a connection through a door.
-func dial(service topology.Service, address string, patience time.Duration) (*talk, error) {
+func dial(service topology.Service, address string) (*talk, error) {
 	c, err := net.DialTimeout("tcp", address, patience)
 	if err != nil {
 		return nil, err
 	}
-	return &talk{c, service}, nil
+	return &talk{Conn: c, service: service}, nil
 }
 
-// ask makes the far end of any service say something: HTTP answers; MySQL greets before it is asked, and answers nonsense with an
-// error; Cassandra's internode port ends a connection that speaks no protocol of its own. It can be asked more than once where
-// the service is HTTP.
-func (k *talk) ask(patience time.Duration) (time.Duration, error) {
-	began := time.Now()
-	must := k.SetDeadline(began.Add(patience))
-	if must != nil {
-		return 0, must
+// greet waits for what a server says unasked: MySQL's greeting.
+func (k *talk) greet(limit time.Duration) error {
+	if k.service != topology.ServiceMySQL || k.greeted {
+		return nil
 	}
+	if err := k.SetDeadline(time.Now().Add(limit)); err != nil {
+		return err
+	}
+	head := make([]byte, 4)
+	if _, err := io.ReadFull(k, head); err != nil {
+		return fmt.Errorf("no greeting: %w", err)
+	}
+	rest := make([]byte, int(head[0])|int(head[1])<<8)
+	if _, err := io.ReadFull(k, rest); err != nil {
+		return fmt.Errorf("half a greeting: %w", err)
+	}
+	if !bytes.Contains(rest, []byte("caching_sha2_password")) {
+		return fmt.Errorf("greeted with %q", rest)
+	}
+	k.greeted = true
+	return nil
+}
+
+// question is what makes the far end answer; last asks it to hang up afterwards. MySQL gets a log-in that is none, and Cassandra's
+// port for its peers the beginning of their handshake with a protocol version that does not exist: it answers with the versions
+// it has, and makes nobody's acquaintance (org.apache.cassandra.net.HandshakeProtocol). Both hang up in any case.
+func (k *talk) question(last bool) []byte {
 	switch k.service {
 	case topology.ServiceMySQL:
-		greeting := make([]byte, 4)
-		if _, err := io.ReadFull(k, greeting); err != nil {
-			return 0, fmt.Errorf("no greeting: %w", err)
-		}
-		rest := make([]byte, int(greeting[0])|int(greeting[1])<<8)
-		if _, err := io.ReadFull(k, rest); err != nil {
-			return 0, fmt.Errorf("half a greeting: %w", err)
-		}
-		if !bytes.Contains(rest, []byte("caching_sha2_password")) {
-			return 0, fmt.Errorf("greeted with %q", rest)
-		}
-		began = time.Now()
-		if _, err := k.Write([]byte{4, 0, 0, 1, 0, 0, 0, 0}); err != nil { // a hand-shake that is none
-			return 0, err
-		}
-		if _, err := k.Read(make([]byte, 64)); err != nil && !errors.Is(err, io.EOF) {
-			return 0, err
-		}
+		return []byte{4, 0, 0, 1, 0, 0, 0, 0}
 	case topology.ServiceCassandra:
-		if _, err := k.Write([]byte("GET / HTTP/1.0\r\n\r\n")); err != nil {
-			return 0, err
-		}
-		if _, err := k.Read(make([]byte, 1)); err != nil && !errors.Is(err, io.EOF) && !closed(err) {
-			return 0, err
-		}
+		const magic, version40, noVersion, local = 0xCA552DFA, 12, 0x7f, "\x06\x7f\x00\x00\x01\x1b\x58"
+		b := binary.BigEndian.AppendUint32(nil, magic)
+		b = binary.BigEndian.AppendUint32(b, 1|version40<<8|noVersion<<16|noVersion<<24)
+		b = append(b, local...)
+		seed := crc32.ChecksumIEEE([]byte{0xFA, 0x2D, 0x55, 0xCA})
+		return binary.BigEndian.AppendUint32(b, crc32.Update(seed, crc32.IEEETable, b))
 	default:
-		if _, err := k.Write([]byte("HEAD /none HTTP/1.1\r\nHost: probe\r\n\r\n")); err != nil {
-			return 0, err
+		connection := "keep-alive"
+		if last {
+			connection = "close"
 		}
-		answer := make([]byte, 4096)
-		n, err := k.Read(answer)
-		if err != nil {
-			return 0, err
-		}
-		if !bytes.HasPrefix(answer[:n], []byte("HTTP/1.1 ")) {
-			return 0, fmt.Errorf("answered %q", answer[:n])
-		}
+		return []byte("HEAD /none HTTP/1.1\r\nHost: probe\r\nConnection: " + connection + "\r\n\r\n")
 	}
-	return time.Since(began), nil
 }
 
-// ping asks over a new connection.
-func ping(service topology.Service, address string, patience time.Duration) (time.Duration, error) {
-	k, err := dial(service, address, patience)
+// ask asks and waits for the answer. An HTTP connection can be asked again.
+func (k *talk) ask(limit time.Duration) error {
+	if err := k.greet(limit); err != nil {
+		return err
+	}
+	if err := k.SetDeadline(time.Now().Add(limit)); err != nil {
+		return err
+	}
+	if _, err := k.Write(k.question(false)); err != nil {
+		return err
+	}
+	return k.answer(limit)
+}
+
+// answer waits for the answer to what was asked before.
+func (k *talk) answer(limit time.Duration) error {
+	if err := k.SetDeadline(time.Now().Add(limit)); err != nil {
+		return err
+	}
+	b := make([]byte, 4096)
+	n, err := k.Read(b)
+	if n == 0 {
+		return err
+	}
+	if k.service != topology.ServiceMySQL && k.service != topology.ServiceCassandra && !bytes.HasPrefix(b[:n], []byte("HTTP/1.1 ")) {
+		return fmt.Errorf("answered %q", b[:n])
+	}
+	return nil
+}
+
+// over waits until the far end, or what stands between, ends the connection.
+func (k *talk) over(limit time.Duration) error {
+	if err := k.SetDeadline(time.Now().Add(limit)); err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, k); timedOut(err) {
+		return err
+	}
+	return nil
+}
+
+// ping asks over a new connection and says how long the answer took, without the connection's own beginning.
+func ping(service topology.Service, address string, limit time.Duration) (time.Duration, error) {
+	k, err := dial(service, address)
 	if err != nil {
 		return 0, err
 	}
 	defer k.Close()
-	return k.ask(patience)
+	if err := k.greet(limit); err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	if err := k.ask(limit); err != nil {
+		return 0, err
+	}
+	return time.Since(began), nil
+}
+
+// feel asks over a new connection without waiting for a greeting. heard: any byte came back; ended: the far end hung up, so it
+// had heard the question. It waits for them as long as limit.
+func feel(service topology.Service, address string, limit time.Duration) (heard, ended bool, err error) {
+	k, err := dial(service, address)
+	if err != nil {
+		return false, false, fmt.Errorf("connect: %w", err)
+	}
+	defer k.Close()
+	if err := k.SetDeadline(time.Now().Add(limit)); err != nil {
+		return false, false, err
+	}
+	if _, err := k.Write(k.question(true)); err != nil {
+		return false, false, fmt.Errorf("ask: %w", err)
+	}
+	n, err := io.Copy(io.Discard, k)
+	return n > 0, !timedOut(err), nil
 }
 
 func timedOut(err error) bool {
@@ -96,26 +166,31 @@ func timedOut(err error) bool {
 	return errors.As(err, &ne) && ne.Timeout()
 }
 
+// closed: no answer, refused or closed at once.
 func closed(err error) bool { return err != nil && !timedOut(err) }
 
-// within calls f until it returns nil, at most for d.
-func within(t *testing.T, d time.Duration, what string, f func(ctx context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
+// until calls f until it returns nil, at most for d.
+func until(ctx context.Context, d time.Duration, what string, f func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		err := f(ctx)
 		if err == nil {
-			return
+			return nil
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("%s: not within %s; last seen: %v", what, d, err)
+			return fmt.Errorf("%s: not within %s; last seen: %w", what, d, err)
 		case <-tick.C:
 		}
 	}
+}
+
+func within(t *testing.T, d time.Duration, what string, f func(ctx context.Context) error) {
+	t.Helper()
+	must(t, until(t.Context(), d, what, f))
 }
 
 // web sends one request over a connection of its own.
@@ -127,7 +202,7 @@ func web(ctx context.Context, method, url, key, body string) (int, string, error
 	if key != "" {
 		req.Header.Set("X-Payment-Key", key)
 	}
-	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 	res, err := c.Do(req)
 	if err != nil {
 		return 0, "", err
