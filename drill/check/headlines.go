@@ -20,8 +20,8 @@ type Line struct {
 // Headlines is the summary of a judged drill: how long customers were out, what was lost, whether the money agrees, and then
 // every check that did not pass.
 func Headlines(run *history.Run, d Drill) []Line {
-	m := measure(run)
-	out := []Line{{"out", outLine(run, d, m)}, {"lost", lostLine(run, m)}, {"money", moneyLine(d)}}
+	m := measure(objective.Raw(run))
+	out := []Line{{"out", outLine(run, d, m)}, {"lost", lostLine(run, m) + stagesOf(run)}, {"money", moneyLine(d)}}
 	for _, r := range d.Results {
 		if r.Verdict() == Fail {
 			out = append(out, Line{"FAIL", r.Check + ": " + r.Says})
@@ -79,10 +79,29 @@ func lostLine(run *history.Run, m measures) string {
 	return text
 }
 
+// stagesOf is " · after replay mysql 3, cassandra 0 · final mysql 0, cassandra 0", where the drill looked at later stages.
+func stagesOf(run *history.Run) string {
+	if run.Evidence.Reconciliation == nil {
+		return ""
+	}
+	stages, err := objective.LossStages(run)
+	if err != nil {
+		return " · " + err.Error()
+	}
+	text := ""
+	for _, s := range stages {
+		if s.Name == "raw" || !s.Ledger.MySQL.Known || !s.Ledger.Cassandra.Known {
+			continue
+		}
+		text += fmt.Sprintf(" · %s mysql %d, cassandra %d", s.Name, len(s.Ledger.MySQL.Lost), len(s.Ledger.Cassandra.Lost))
+	}
+	return text
+}
+
 // moneyLine is "no double charge · conserved in 61 snapshots · one writer (…) · stores agree but for …".
 func moneyLine(d Drill) string {
 	var parts []string
-	for _, name := range []string{NameDoubleCharge, NameConservation, NameOneWriter, NameStoresAgree} {
+	for _, name := range []string{NameDoubleCharge, NameConservation, NameOneWriter, NameStoresAgree, NameReconciled} {
 		r, ok := d.Get(name)
 		switch {
 		case !ok:

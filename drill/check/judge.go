@@ -41,12 +41,15 @@ func (d Drill) Contradiction() bool {
 // the data and the objectives. A later check that an earlier one explains is shown all the same. Meta.Ended must be set by
 // then: a run without it was killed.
 func Judge(run *history.Run) Drill {
-	m := measure(run)
+	m, raw := measure(run), measure(objective.Raw(run))
 	d := Drill{Verdict: Pass, Interrupted: interrupted(run)}
 	d.Results = []Result{
 		Sane(run), FaultReal(run), Procedure(run), recovery(run, m), Quiescent(run),
-		unreplicated(run, m), dropped(run, m), neverDurable(run, m),
+		unreplicated(run, raw), dropped(run, raw), neverDurable(run, raw),
 		DoubleCharge(run), Conservation(run), storesAgree(run, m), OneWriter(run),
+	}
+	if run.Evidence.Reconciliation != nil {
+		d.Results = append(d.Results, InFlight(run), Reconciled(run), SameAnswer(run))
 	}
 	if run.Meta.Facts != nil {
 		d.Results = append(d.Results, EndFacts(run))

@@ -12,7 +12,7 @@ import (
 // replication loses them, and the RPO target says how many, and how old. It also holds the databases' own account against the
 // rows: the pay transactions that one site executed and the other did not must be exactly as many as the payments that are DONE
 // in one and not in the other. Where they are not, the evidence contradicts itself.
-func Unreplicated(run *history.Run) Result { return unreplicated(run, measure(run)) }
+func Unreplicated(run *history.Run) Result { return unreplicated(run, measure(objective.Raw(run))) }
 
 func unreplicated(run *history.Run, m measures) Result {
 	l, err := m.ledger()
@@ -83,7 +83,7 @@ func unreplicated(run *history.Run, m measures) Result {
 
 // Dropped judges the acknowledged payments that the survivor had received before the cut, and that its new primary lacks:
 // received is safe, whoever loses it later did it himself. There must be none.
-func Dropped(run *history.Run) Result { return dropped(run, measure(run)) }
+func Dropped(run *history.Run) Result { return dropped(run, measure(objective.Raw(run))) }
 
 func dropped(run *history.Run, m measures) Result {
 	l, err := m.ledger()
@@ -113,7 +113,7 @@ func dropped(run *history.Run, m measures) Result {
 
 // NeverDurable judges the acknowledged payments that are in neither site's data: the platform said yes to what it never had.
 // There must be none, in either store.
-func NeverDurable(run *history.Run) Result { return neverDurable(run, measure(run)) }
+func NeverDurable(run *history.Run) Result { return neverDurable(run, measure(objective.Raw(run))) }
 
 func neverDurable(run *history.Run, m measures) Result {
 	l, err := m.ledger()
