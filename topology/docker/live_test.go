@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -73,11 +74,10 @@ func prepare(bin string) error {
 	if err := images.BuildBinaries(ctx, "../..", bin); err != nil {
 		return err
 	}
-	e, err := engine.Open(ctx)
+	e, err := shared()
 	if err != nil {
 		return err
 	}
-	defer e.Close()
 	_, err = images.Build(ctx, e.Client, images.Options{Bin: bin, Say: func(s string) { fmt.Println("      images:", s) }})
 	return err
 }
@@ -92,21 +92,22 @@ func live(t *testing.T) *engine.Engine {
 	if os.Getenv(topologytest.LiveVariable) != "1" {
 		t.Skipf("set %s=1 to run tests that start real servers", topologytest.LiveVariable)
 	}
-	e, err := engine.Open(t.Context())
+	e, err := shared()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { e.Close() })
 	return e
 }
 
+// shared is the engine of all tests. One that works may be too busy to say so when it is asked again and again.
+var shared = sync.OnceValues(func() (*engine.Engine, error) { return engine.Open(context.Background()) })
+
 // left is what the engine and the state folders have of a world.
 func left(ctx context.Context, world string) ([]string, error) {
-	e, err := engine.Open(ctx)
+	e, err := shared()
 	if err != nil {
 		return nil, err
 	}
-	defer e.Close()
 	x, err := list(ctx, e.Client, containers.LabelWorld+"="+world)
 	if err != nil {
 		return nil, err
@@ -154,11 +155,10 @@ func run(ctx context.Context, c *client.Client, name string, argv ...string) (st
 }
 
 func insideOf(ctx context.Context, w topology.World, node string, addresses ...string) (map[string]string, error) {
-	e, err := engine.Open(ctx)
+	e, err := shared()
 	if err != nil {
 		return nil, err
 	}
-	defer e.Close()
 	out, err := run(ctx, e.Client, containers.FullName(w.About().ID, node), append([]string{containers.Inside, "dial"}, addresses...)...)
 	if err != nil {
 		return nil, err
@@ -177,11 +177,10 @@ func insideOf(ctx context.Context, w topology.World, node string, addresses ...s
 
 // gateways are the machine's own ends of every network of the world, and of the engine's default one.
 func gateways(w topology.World, _ topology.Site) []string {
-	e, err := engine.Open(context.Background())
+	e, err := shared()
 	if err != nil {
 		return nil
 	}
-	defer e.Close()
 	ns, err := e.Client.NetworkList(context.Background(), client.NetworkListOptions{})
 	if err != nil {
 		return nil
@@ -220,11 +219,10 @@ func dropSYN(ctx context.Context, w topology.World, node string) (func(context.C
 
 // drop adds a rule in the namespace of a container and returns what takes it away.
 func drop(ctx context.Context, world, node, chain string, rule ...string) (func(context.Context) error, error) {
-	e, err := engine.Open(ctx)
+	e, err := shared()
 	if err != nil {
 		return nil, err
 	}
-	defer e.Close()
 	i, err := e.Client.ContainerInspect(ctx, containers.FullName(world, node), client.ContainerInspectOptions{})
 	if err != nil {
 		return nil, err

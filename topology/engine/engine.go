@@ -110,6 +110,7 @@ func (e *Engine) ask(ctx context.Context, patience time.Duration) error {
 func knock(ctx context.Context, path string) error {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unix", path)
+	var slow net.Error
 	switch {
 	case err == nil:
 		return c.Close()
@@ -120,6 +121,9 @@ func knock(ctx context.Context, path string) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("nobody listens at %s: the engine is not running", path)
 	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, &slow) && slow.Timeout(): // a little before the context says so
+		<-ctx.Done()
 		return context.Cause(ctx)
 	}
 	return oneLine(err)
