@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/kirikae/kirikae/payment"
 )
@@ -101,6 +103,161 @@ func Contract(t *testing.T, fresh func(t *testing.T) World) {
 		row2, err := w.Ledger.Finish(ctx, p.Key, tokyo) // what is done is done
 		want(t, "finish again by the stale writer", row2, err, row)
 		conserved(t, w)
+	})
+	t.Run("only the first to open a payment has made it", func(t *testing.T) {
+		w := fresh(t)
+		p := payment.Payment{Key: "fresh-1", From: 1, To: 2, Yen: 100}
+		var all sync.WaitGroup
+		made := make([]bool, 8)
+		for i := range made {
+			all.Go(func() {
+				var err error
+				if _, made[i], err = w.Ledger.Open(ctx, p, tokyo); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		n := 0
+		for _, m := range made {
+			if m {
+				n++
+			}
+		}
+		if n != 1 {
+			t.Errorf("%d of %d made it", n, len(made))
+		}
+	})
+	t.Run("a payment is cancelled or done, never both", func(t *testing.T) {
+		w := fresh(t)
+		open := func(key string) {
+			t.Helper()
+			if _, _, err := w.Ledger.Open(ctx, payment.Payment{Key: key, From: 3, To: 2, Yen: 100}, tokyo); err != nil {
+				t.Fatal(err)
+			}
+		}
+		open("end-1")
+		gone := payment.Payment{Key: "end-1", From: 3, To: 2, Yen: 100, State: payment.Cancelled, Epoch: 1, Site: "tokyo", Node: "tokyo-app-1"}
+		for range 2 {
+			row, err := w.Ledger.Cancel(ctx, "end-1", tokyo)
+			want(t, "cancel", row, err, gone)
+		}
+		row, err := w.Ledger.Finish(ctx, "end-1", tokyo)
+		wantErr(t, "finish a cancelled one", err, payment.ErrCancelled, payment.ErrNotExecuted)
+		want(t, "finish a cancelled one", row, nil, gone)
+		row, fresh, err := w.Ledger.Open(ctx, payment.Payment{Key: "end-1", From: 3, To: 2, Yen: 100}, tokyo)
+		want(t, "open a cancelled one", row, err, gone)
+		if fresh {
+			t.Error("a cancelled payment is fresh")
+		}
+		open("end-2")
+		if _, err := w.Ledger.Finish(ctx, "end-2", tokyo); err != nil {
+			t.Fatal(err)
+		}
+		row, err = w.Ledger.Cancel(ctx, "end-2", tokyo)
+		wantErr(t, "cancel a done one", err, payment.ErrDone, payment.ErrNotExecuted)
+		if row.State != payment.Done {
+			t.Errorf("cancel of a done payment returns %+v", row)
+		}
+		_, err = w.Ledger.Cancel(ctx, "end-3", tokyo)
+		wantErr(t, "cancel none", err, payment.ErrNotFound, payment.ErrNotExecuted)
+
+		var both sync.WaitGroup
+		for i := range 20 { // at once
+			key := fmt.Sprintf("race-%02d", i)
+			open(key)
+			var done, cancelled error
+			both.Go(func() { _, done = w.Ledger.Finish(ctx, key, tokyo) })
+			both.Go(func() { _, cancelled = w.Ledger.Cancel(ctx, key, tokyo) })
+			both.Wait()
+			row, err := w.Ledger.Find(ctx, key)
+			if err != nil || (row.State == payment.Done) != (done == nil) || (row.State == payment.Cancelled) != (cancelled == nil) {
+				t.Errorf("%+v, %v; finish %v, cancel %v", row, err, done, cancelled)
+			}
+		}
+		conserved(t, w)
+	})
+	t.Run("a stale writer cancels and refunds nothing", func(t *testing.T) {
+		w := fresh(t)
+		if _, _, err := w.Ledger.Open(ctx, payment.Payment{Key: "stale-3", From: 1, To: 2, Yen: 100}, tokyo); err != nil {
+			t.Fatal(err)
+		}
+		w.SetEpoch(t, 2)
+		_, err := w.Ledger.Cancel(ctx, "stale-3", tokyo)
+		wantErr(t, "cancel", err, payment.ErrStaleEpoch, payment.ErrNotExecuted)
+		wantErr(t, "refunded", w.Ledger.Refunded(ctx, payment.Refund{Payment: "stale-3", Request: "stale-3", Yen: 100}, tokyo), payment.ErrStaleEpoch, payment.ErrNotExecuted)
+		row, err := w.Ledger.Cancel(ctx, "stale-3", osaka)
+		want(t, "cancel by the new writer", row, err, payment.Payment{Key: "stale-3", From: 1, To: 2, Yen: 100, State: payment.Cancelled, Epoch: 2, Site: "osaka", Node: "osaka-app-1"})
+	})
+	t.Run("a refund is recorded once", func(t *testing.T) {
+		w := fresh(t)
+		before, err := w.Ledger.Refunds(ctx)
+		if err != nil || len(before) != 0 {
+			t.Fatalf("%v, %v", before, err)
+		}
+		r := payment.Refund{Payment: "refund-1", Request: "a", Yen: 100}
+		for range 2 {
+			if err := w.Ledger.Refunded(ctx, r, tokyo); err != nil {
+				t.Fatal(err)
+			}
+		}
+		other := r
+		other.Yen = 99
+		wantErr(t, "another amount", w.Ledger.Refunded(ctx, other, tokyo), payment.ErrConflict, payment.ErrNotExecuted)
+		second := payment.Refund{Payment: "refund-1", Request: "b", Yen: 100}
+		if err := w.Ledger.Refunded(ctx, second, tokyo); err != nil {
+			t.Fatal(err)
+		}
+		got, err := w.Ledger.Refunds(ctx)
+		if err != nil || len(got) != 2 || got[0] != r || got[1] != second {
+			t.Errorf("%v, %v", got, err)
+		}
+		conserved(t, w)
+	})
+	t.Run("rows are as old as they are", func(t *testing.T) {
+		w := fresh(t)
+		for i, key := range []string{"age-1", "age-2", "age-3"} {
+			if _, _, err := w.Ledger.Open(ctx, payment.Payment{Key: key, From: 1, To: 2, Yen: 1}, tokyo); err != nil {
+				t.Fatal(err)
+			}
+			if i == 1 {
+				if _, err := w.Ledger.Finish(ctx, key, tokyo); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		keys := func(rows []payment.Aged, err error) (out []string) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range rows {
+				if p.Age < 0 || p.Age > time.Hour || p.Yen != 1 || p.From != 1 || p.Site != "tokyo" {
+					t.Errorf("%+v", p)
+				}
+				out = append(out, p.Key)
+			}
+			return out
+		}
+		for _, c := range []struct{ got, want []string }{
+			{keys(w.Ledger.Audit(ctx, "age-", 10)), []string{"age-1", "age-2", "age-3"}},
+			{keys(w.Ledger.Audit(ctx, "age-1", 1)), []string{"age-2"}},
+			{keys(w.Ledger.Unfinished(ctx, "", 10)), []string{"age-1", "age-3"}},
+			{keys(w.Ledger.Unfinished(ctx, "age-1", 10)), []string{"age-3"}},
+		} {
+			if !slices.Equal(c.got, c.want) {
+				t.Errorf("%v, want %v", c.got, c.want)
+			}
+		}
+		first, err := w.Ledger.Audit(ctx, "age-", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond) // it is what is measured
+		later, err := w.Ledger.Audit(ctx, "age-", 1)
+		if err != nil || later[0].Age-first[0].Age < 15*time.Millisecond {
+			t.Errorf("%v, and 20 ms later %v, %v", first, later, err)
+		}
 	})
 	t.Run("many at once, on the same accounts and keys", func(t *testing.T) {
 		w := fresh(t)
