@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -136,12 +137,7 @@ func (in *inputs) of(e Entry, o Options, hashes, recorded map[string]string, unp
 	}
 	p := plan{entry: e, own: own, programs: map[string]string{}}
 	above := []string{recipeText()}
-	var names []string
-	for name := range e.Build.Programs {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(e.Build.Programs)) {
 		if hashes[name] == "" {
 			return plan{}, fmt.Errorf("%w: no program %s in %s: build it with `make images`", topology.ErrEnvironment, name, folderName(o.Bin))
 		}

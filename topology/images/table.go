@@ -3,6 +3,7 @@ package images
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -240,7 +241,8 @@ func (p *reader) build(at string, b LocalBuild) {
 	if b.Programs[programInside] != install.Program {
 		p.bad(at+".programs", "programs: %s must be at %s in every image", programInside, install.Program)
 	}
-	for name, to := range b.Programs {
+	for _, name := range slices.Sorted(maps.Keys(b.Programs)) {
+		to := b.Programs[name]
 		if !slices.Contains(programs(), name) {
 			p.bad(at+".programs."+name, "%v", topology.Unknown("program", name, programs()))
 		}
