@@ -241,7 +241,7 @@ func dial(p program) *cobra.Command {
 	var o inside.DialOptions
 	cmd := &cobra.Command{Use: "dial HOST:PORT…", Short: "Say what comes of dialling: open, closed, refused, timeout, unreachable or failed", Args: cobra.MinimumNArgs(1)}
 	cmd.Flags().DurationVar(&o.Timeout, "timeout", 2*time.Second, "how long connecting may take")
-	cmd.Flags().DurationVar(&o.Linger, "linger", 2*time.Second, "how long a connection is watched for being closed at once")
+	cmd.Flags().DurationVar(&o.Linger, "linger", 1500*time.Millisecond, "how long a connection is watched for being closed at once; servers that hear nothing close it later")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		for _, a := range args {
 			if err := hostPort("address", a); err != nil {

@@ -34,7 +34,9 @@ type Dialled struct {
 // DialOptions bound a dial.
 type DialOptions struct {
 	Timeout time.Duration // of connecting
-	Linger  time.Duration // how long a connection is watched for being closed at once
+	// Linger is how long a connection is watched for being closed at once. A server that hears nothing closes it, too, after some
+	// seconds of its own; that is not what is meant.
+	Linger time.Duration
 }
 
 // Dial dials addresses ("host:port"), all at once, and says what came of each, in their order. Nothing is ever sent.
