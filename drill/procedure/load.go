@@ -20,7 +20,7 @@ import (
 // Load reads a procedure file and everything that it calls, binds the inputs and gives the runbook. Every mistake in the files
 // is one *PlaceError, found before anything runs.
 func Load(fsys fs.FS, file string, inputs map[string]any, verbs Verbs) (runbook.Runbook, error) {
-	l := &loader{fsys: fsys, verbs: verbs}
+	l := &loader{fsys: fsys, verbs: verbs, places: map[string]place{}}
 	s, err := read(fsys, file)
 	if err != nil {
 		return runbook.Runbook{}, err
@@ -35,9 +35,19 @@ func Load(fsys fs.FS, file string, inputs map[string]any, verbs Verbs) (runbook.
 		return runbook.Runbook{}, fmt.Errorf("%s: procedure %s needs the inputs %s, and %s was not given", file, s.name,
 			strings.Join(s.inputs, ", "), strings.Join(missing, ", "))
 	}
-	rb := runbook.Runbook{Name: s.name, Title: s.title, Inputs: inputs}
-	rb.Steps, err = l.steps(s, inputs, "", nil, []string{file})
-	return rb, err
+	l.kind = s.kind
+	rb := runbook.Runbook{Name: s.name, Title: s.title, Kind: s.kind, Inputs: inputs}
+	if rb.Steps, err = l.steps(s, inputs, "", nil, []string{file}); err != nil {
+		return rb, err
+	}
+	var fault *runbook.FaultError
+	if err := rb.Validate(); errors.As(err, &fault) {
+		if at, ok := l.places[fault.Step]; ok {
+			return rb, at.source.at(at.node, "%s", fault.Says)
+		}
+		return rb, s.at(s.node, "%s", fault.Says)
+	}
+	return rb, nil
 }
 
 // Inputs lists the inputs that a procedure file declares, in its order.
@@ -91,8 +101,16 @@ type disk struct{}
 func (disk) Open(name string) (fs.File, error) { return os.Open(name) }
 
 type loader struct {
-	fsys  fs.FS
-	verbs Verbs
+	fsys   fs.FS
+	verbs  Verbs
+	kind   runbook.Kind     // of the outermost procedure
+	places map[string]place // of steps, by their paths
+}
+
+// place is where something stands in the files.
+type place struct {
+	source *source
+	node   ast.Node
 }
 
 // steps flattens one procedure. prefix is the path of the row that called it, stack the files that are being read.
@@ -106,6 +124,7 @@ func (l *loader) steps(s *source, bound map[string]any, prefix string, under []r
 				return nil, err
 			}
 			step.Path, step.Under = number, under
+			l.places[number] = place{s, r.node}
 			out = append(out, step)
 			continue
 		}
@@ -129,9 +148,36 @@ func (l *loader) steps(s *source, bound map[string]any, prefix string, under []r
 		if err != nil {
 			return nil, err
 		}
+		if err := l.given(s, r, bound, steps); err != nil {
+			return nil, err
+		}
 		out = append(out, steps...)
 	}
 	return out, nil
+}
+
+// given puts what a row says of the procedure that it calls onto its step, if that is one step: how it is approved, that it
+// commits, and how it is taken back depend on who calls it.
+func (l *loader) given(s *source, r row, bound map[string]any, steps []runbook.Step) error {
+	for _, key := range []string{"approval", "commits", "undo"} {
+		if at := r.places[key]; at != nil && len(steps) != 1 {
+			return s.at(at, "step %d calls %d steps and says %s, expected it in the called file", r.number, len(steps), key)
+		}
+	}
+	if len(steps) != 1 {
+		return nil
+	}
+	step := &steps[0]
+	l.places[step.Path] = place{s, r.node}
+	undo, err := l.undo(s, r, bound)
+	if undo != nil {
+		step.Undo = undo
+	}
+	if r.approval > 0 {
+		step.Approval = r.approval
+	}
+	step.Commits = step.Commits || r.commits
+	return err
 }
 
 // arguments are the inputs that a call gives to the procedure it calls.
@@ -155,43 +201,143 @@ func (l *loader) arguments(s *source, r row, called *source, bound map[string]an
 
 // step binds one row that has a verb.
 func (l *loader) step(s *source, r row, bound map[string]any) (runbook.Step, error) {
-	name := r.verb.(*ast.StringNode).Value
-	verb, ok := l.verbs[name]
+	d, err := l.bind(s, r.work, bound)
+	if err != nil {
+		return runbook.Step{}, err
+	}
+	undo, err := l.undo(s, r, bound)
+	if err != nil {
+		return runbook.Step{}, err
+	}
+	return runbook.Step{Title: r.title, Resource: r.resource, Verb: d.verb, Inputs: d.inputs, Check: d.check, Confirm: d.confirm, Budget: r.budget,
+		Manual: r.manual, Approval: r.approval, Commits: r.commits, Undo: undo, Action: d.action}, nil
+}
+
+// undo binds how a row is taken back; nil if it does not say.
+func (l *loader) undo(s *source, r row, bound map[string]any) (*runbook.Undo, error) {
+	at := r.places["undo"]
+	if at == nil {
+		return nil, nil
+	}
+	if l.kind != runbook.Planned {
+		return nil, s.at(at, "step %d has an undo, and the procedure that was asked for is no %s: it goes only forward", r.number, runbook.Planned)
+	}
+	if r.nothing {
+		return &runbook.Undo{Nothing: true}, nil
+	}
+	d, err := l.bind(s, *r.undo, bound)
+	if err != nil {
+		return nil, err
+	}
+	return &runbook.Undo{Verb: d.verb, Inputs: d.inputs, Check: d.check, Confirm: d.confirm, Budget: r.undo.budget, Manual: r.undo.manual, Action: d.action}, nil
+}
+
+// deed is bound work.
+type deed struct {
+	verb           string
+	inputs         Values
+	check, confirm *runbook.Read
+	action         runbook.Action
+}
+
+// bind binds a verb with its inputs and the reads that stand beside it.
+func (l *loader) bind(s *source, w work, bound map[string]any) (d deed, err error) {
+	verb, places, err := l.verb(s, w, bound, &d)
+	if err != nil {
+		return d, err
+	}
+	if verb.Bind == nil {
+		return d, s.at(w.verb, "%s only reads, expected it as the verb of a check or a confirm", d.verb)
+	}
+	if verb.Unproved && w.confirm == nil {
+		return d, s.at(w.verb, "%s does not show by itself that it was done, expected a confirm", d.verb)
+	}
+	if d.action, err = verb.Bind(d.inputs); err != nil {
+		return d, s.misfit(w, d.verb, places, err)
+	}
+	if w.check == nil && w.confirm == nil {
+		return d, nil
+	}
+	c := attended{Action: d.action}
+	if d.check, c.check, err = l.read(s, w.check, bound); err != nil {
+		return d, err
+	}
+	if d.confirm, c.confirm, err = l.read(s, w.confirm, bound); err != nil {
+		return d, err
+	}
+	d.action = c
+	return d, nil
+}
+
+// read binds a read; none gives none.
+func (l *loader) read(s *source, w *work, bound map[string]any) (*runbook.Read, Reader, error) {
+	if w == nil {
+		return nil, nil, nil
+	}
+	var d deed
+	verb, places, err := l.verb(s, *w, bound, &d)
+	if err != nil {
+		return nil, nil, err
+	}
+	if verb.Read == nil {
+		var reads []string
+		for name, v := range l.verbs {
+			if v.Read != nil {
+				reads = append(reads, name)
+			}
+		}
+		return nil, nil, s.at(w.verb, "%s is no read: %s", d.verb, expected(d.verb, reads))
+	}
+	r, err := verb.Read(d.inputs)
+	if err != nil {
+		return nil, nil, s.misfit(*w, d.verb, places, err)
+	}
+	return &runbook.Read{Verb: d.verb, Inputs: d.inputs}, r, nil
+}
+
+// verb finds a verb and takes its inputs.
+func (l *loader) verb(s *source, w work, bound map[string]any, d *deed) (Verb, map[string]ast.Node, error) {
+	d.verb = w.verb.(*ast.StringNode).Value
+	verb, ok := l.verbs[d.verb]
 	if !ok {
-		return runbook.Step{}, s.at(r.verb, "there is no verb %q: %s", name, expected(name, slices.Collect(maps.Keys(l.verbs))))
+		return verb, nil, s.at(w.verb, "there is no verb %q: %s", d.verb, expected(d.verb, slices.Collect(maps.Keys(l.verbs))))
 	}
 	known := []string{}
+	d.inputs = Values{}
 	for _, in := range verb.Inputs {
 		known = append(known, in.Name)
+		if in.Default != nil {
+			d.inputs[in.Name] = in.Default
+		}
 	}
-	values := Values{}
 	places := map[string]ast.Node{}
-	for _, f := range r.inputs {
+	for _, f := range w.inputs {
 		i := slices.Index(known, f.name)
 		if i < 0 {
-			return runbook.Step{}, s.at(f.key, "%s has no input %q: %s", name, f.name, expected(f.name, known))
+			return verb, nil, s.at(f.key, "%s has no input %q: %s", d.verb, f.name, expected(f.name, known))
 		}
 		v, err := s.value(f.value, bound)
 		if err != nil {
-			return runbook.Step{}, err
+			return verb, nil, err
 		}
-		if values[f.name], err = verb.Inputs[i].accept(v); err != nil {
-			return runbook.Step{}, s.at(f.value, "%v", err)
+		if d.inputs[f.name], err = verb.Inputs[i].accept(v); err != nil {
+			return verb, nil, s.at(f.value, "%v", err)
 		}
 		places[f.name] = f.value
 	}
-	if missing := without(known, slices.Collect(maps.Keys(values))); len(missing) > 0 {
-		return runbook.Step{}, s.at(r.verb, "%s needs the input %s", name, strings.Join(missing, ", "))
+	if missing := without(known, slices.Collect(maps.Keys(d.inputs))); len(missing) > 0 {
+		return verb, nil, s.at(w.verb, "%s needs the input %s", d.verb, strings.Join(missing, ", "))
 	}
-	action, err := verb.Bind(values)
-	if err != nil {
-		at := r.verb
-		if in := (*InputError)(nil); errors.As(err, &in) && places[in.Input] != nil {
-			at = places[in.Input]
-		}
-		return runbook.Step{}, s.at(at, "%s: %v", name, err)
+	return verb, places, nil
+}
+
+// misfit shows what a verb says of its inputs at the place of the one that it is about.
+func (s *source) misfit(w work, verb string, places map[string]ast.Node, err error) error {
+	at := w.verb
+	if in := (*InputError)(nil); errors.As(err, &in) && places[in.Input] != nil {
+		at = places[in.Input]
 	}
-	return runbook.Step{Title: r.title, Resource: r.resource, Verb: name, Inputs: values, Budget: r.budget, Manual: r.manual, Action: action}, nil
+	return s.at(at, "%s: %v", verb, err)
 }
 
 // beside is the path of a called file: it is written relative to the file that calls it.

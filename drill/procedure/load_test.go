@@ -87,7 +87,7 @@ func TestMistakes(t *testing.T) {
 		{"no procedure", good, "[1, 2]\n", "p/small.yaml:1:1: a procedure is a list, expected a mapping"},
 		{"broken YAML", "inputs: {region: $survivor, drain: true}", "inputs: {region: $survivor", "p/small.yaml:12:5: ',' or '}' must be specified"},
 		{"two documents", "name: small", "name: x\n---\nname: small", "a second document, expected one procedure in a file"},
-		{"unknown key", "steps:", "stepps:", `p/small.yaml:6:1: a procedure has no key "stepps": did you mean "steps"? (expected: inputs, name, steps, title)`},
+		{"unknown key", "steps:", "stepps:", `p/small.yaml:6:1: a procedure has no key "stepps": did you mean "steps"? (expected: inputs, kind, name, steps, title)`},
 		{"key twice", "name: small", "name: small\nname: again", "p/small.yaml:2:1:"},
 		{"no title", "title: {ja: 小, en: Small}\n", "", "p/small.yaml:1:5: a procedure has no title"},
 		{"title in one of two languages", "{ja: 小, en: Small}", "{ja: 小}", "title has no en"},

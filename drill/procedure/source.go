@@ -21,22 +21,35 @@ type source struct {
 	file   string
 	name   string
 	title  runbook.Title
+	kind   runbook.Kind
+	node   ast.Node // its name, for errors about the procedure as a whole
 	inputs []string // declared, in the file's order
 	rows   []row
 }
 
 // row is one row of a procedure's table.
 type row struct {
-	node     ast.Node // its number, for errors about the row as a whole
+	work
 	number   int
 	title    runbook.Title
 	resource string
-	verb     ast.Node // one of verb and call
-	call     ast.Node
-	inputs   []field
-	list     ast.Node // the inputs as a whole, or nil
-	budget   time.Duration
-	manual   bool
+	call     ast.Node // instead of a verb
+	approval time.Duration
+	commits  bool
+	undo     *work
+	nothing  bool                // the undo is "nothing"
+	places   map[string]ast.Node // of the keys that only some rows may have
+}
+
+// work is what a row does, or how it is taken back.
+type work struct {
+	node    ast.Node // for errors about it as a whole
+	verb    ast.Node
+	inputs  []field
+	check   *work // verb and inputs
+	confirm *work // verb and inputs
+	budget  time.Duration
+	manual  bool
 }
 
 // field is one key of a mapping.
@@ -85,14 +98,19 @@ func (s *source) syntax(err error) error {
 }
 
 func (s *source) procedure(n ast.Node) error {
-	fields, err := s.mapping(n, "a procedure", []string{"name", "title", "inputs", "steps"}, "name", "title", "steps")
+	fields, err := s.mapping(n, "a procedure", []string{"name", "title", "kind", "inputs", "steps"}, "name", "title", "steps")
 	if err != nil {
 		return err
 	}
 	for _, f := range fields {
 		switch f.name {
 		case "name":
+			s.node = f.value
 			s.name, err = s.text(f)
+		case "kind":
+			if s.kind = runbook.Planned; f.value.String() != string(runbook.Planned) {
+				err = s.at(f.value, "kind is %s, expected %q, or no kind for a procedure that goes only forward", f.value, runbook.Planned)
+			}
 		case "title":
 			s.title, err = s.bilingual(f)
 		case "inputs":
@@ -146,13 +164,14 @@ func (s *source) steps(f field) error {
 }
 
 func (s *source) row(n ast.Node) (row, error) {
-	r := row{node: n}
-	fields, err := s.mapping(n, "a step", []string{"number", "title", "resource", "verb", "call", "inputs", "budget", "manual"}, "number", "title", "resource")
+	r := row{work: work{node: n}, places: map[string]ast.Node{}}
+	fields, err := s.mapping(n, "a step", []string{"number", "title", "resource", "verb", "call", "inputs", "check", "confirm", "budget", "manual",
+		"approval", "commits", "undo"}, "number", "title", "resource")
 	if err != nil {
 		return r, err
 	}
-	var budget, manual ast.Node
 	for _, f := range fields {
+		r.places[f.name] = f.value
 		switch f.name {
 		case "number":
 			r.node = f.value
@@ -161,26 +180,24 @@ func (s *source) row(n ast.Node) (row, error) {
 			r.title, err = s.bilingual(f)
 		case "resource":
 			r.resource, err = s.text(f)
-		case "verb":
-			r.verb = f.value
-			_, err = s.text(f)
 		case "call":
 			r.call = f.value
 			_, err = s.text(f)
-		case "inputs":
-			r.list = f.value
-			r.inputs, err = s.mapping(f.value, "inputs", nil)
-		case "budget":
-			budget = f.value
-			r.budget, err = s.duration(f)
-		case "manual":
-			manual = f.value
-			r.manual, err = s.truth(f)
+		case "approval":
+			r.approval, err = s.duration(f)
+		case "commits":
+			r.commits, err = s.truth(f)
+		case "undo":
+			r.undo, err = s.undo(f)
+			r.nothing = r.undo == nil
+		default:
+			err = s.part(&r.work, f)
 		}
 		if err != nil {
 			return r, err
 		}
 	}
+	budget := r.places["budget"]
 	switch {
 	case r.verb != nil && r.call != nil:
 		return r, s.at(r.call, "step %d has a verb and a call, expected one of them", r.number)
@@ -190,10 +207,61 @@ func (s *source) row(n ast.Node) (row, error) {
 		return r, s.at(r.node, "step %d has no budget, expected one like \"budget: 30s\"", r.number)
 	case r.call != nil && budget != nil:
 		return r, s.at(budget, "step %d calls a procedure and has a budget, expected it in the called file", r.number)
-	case r.call != nil && manual != nil:
-		return r, s.at(manual, "step %d calls a procedure and says manual, expected it in the called file", r.number)
+	case r.places["undo"] != nil && s.kind != runbook.Planned:
+		return r, s.at(r.places["undo"], "step %d has an undo, expected \"kind: %s\" above: anything else goes only forward", r.number, runbook.Planned)
+	}
+	for _, key := range []string{"manual", "check", "confirm"} {
+		if at := r.places[key]; r.call != nil && at != nil {
+			return r, s.at(at, "step %d calls a procedure and says %s, expected it in the called file", r.number, key)
+		}
 	}
 	return r, nil
+}
+
+// undo reads how a step is taken back: a mapping, or the word nothing.
+func (s *source) undo(f field) (*work, error) {
+	if t, ok := f.value.(*ast.StringNode); ok {
+		if t.Value != "nothing" {
+			return nil, s.at(f.value, "undo is %q, expected a mapping with verb, inputs and budget, or \"nothing\" where the act leaves nothing to take back", t.Value)
+		}
+		return nil, nil
+	}
+	return s.work(f, []string{"verb", "inputs", "check", "confirm", "budget", "manual"}, "verb", "budget")
+}
+
+// work reads a part of a step that is a mapping of its own.
+func (s *source) work(f field, known []string, need ...string) (*work, error) {
+	w := &work{node: f.value}
+	fields, err := s.mapping(f.value, f.name, known, need...)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range fields {
+		if err := s.part(w, f); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// part reads one key of what a step does.
+func (s *source) part(w *work, f field) (err error) {
+	switch f.name {
+	case "verb":
+		w.verb = f.value
+		_, err = s.text(f)
+	case "inputs":
+		w.inputs, err = s.mapping(f.value, "inputs", nil)
+	case "budget":
+		w.budget, err = s.duration(f)
+	case "manual":
+		w.manual, err = s.truth(f)
+	case "check":
+		w.check, err = s.work(f, []string{"verb", "inputs"}, "verb")
+	case "confirm":
+		w.confirm, err = s.work(f, []string{"verb", "inputs"}, "verb")
+	}
+	return err
 }
 
 // mapping reads the fields of a mapping. known: the names it may have, nil for any; need: the ones that it must have.
@@ -312,6 +380,8 @@ func (s *source) value(n ast.Node, bound map[string]any) (any, error) {
 			return nil, s.at(n, "%q has a $ inside, expected a plain value or the name of one input as a whole, like $region", v.Value)
 		}
 		return v.Value, nil
+	case *ast.LiteralNode: // a block of text, as scripts are written: its $ are its own
+		return v.Value.Value, nil
 	case *ast.IntegerNode:
 		switch i := v.Value.(type) {
 		case uint64:
@@ -357,6 +427,8 @@ func kind(n ast.Node) string {
 			return "empty"
 		}
 		return fmt.Sprintf("the text %q", n.Value)
+	case *ast.LiteralNode:
+		return "a block of text"
 	case *ast.IntegerNode, *ast.FloatNode:
 		return "the number " + n.String()
 	case *ast.BoolNode:

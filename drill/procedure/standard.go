@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -86,19 +87,30 @@ func Standard(t topology.Topology, e Estate) Verbs {
 			Bind:   func(in Values) (runbook.Action, error) { return startOnPremises{e, in.site("region")}, nil },
 		},
 	}
+	maps.Copy(verbs, generic(e, region))
 	if e == nil {
 		for name, v := range verbs {
-			bind := v.Bind
-			v.Bind = func(in Values) (runbook.Action, error) {
-				if _, err := bind(in); err != nil {
-					return nil, err
-				}
-				return unattached{}, nil
-			}
-			verbs[name] = v
+			verbs[name] = v.unattached()
 		}
 	}
 	return verbs
+}
+
+// unattached is the verb without a world: it still refuses inputs that do not fit.
+func (v Verb) unattached() Verb {
+	if bind := v.Bind; bind != nil {
+		v.Bind = func(in Values) (runbook.Action, error) {
+			_, err := bind(in)
+			return unattached{}, err
+		}
+	}
+	if read := v.Read; read != nil {
+		v.Read = func(in Values) (Reader, error) {
+			_, err := read(in)
+			return unattached{}, err
+		}
+	}
+	return v
 }
 
 // Services of app.start.

@@ -72,7 +72,7 @@ func (e *engine) dry(ctx context.Context, tasks []task, i int) Event {
 	if f, ok := t.Action.(Foreteller); ok {
 		_, err := e.read(ctx, t, func(ctx context.Context) (Seen, error) {
 			says, err := f.Would(ctx)
-			if err == nil {
+			if err == nil && says != "" {
 				would = says
 			}
 			return nil, err

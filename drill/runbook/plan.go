@@ -76,19 +76,20 @@ func call(verb string, in map[string]any) string { return strings.TrimSpace(verb
 func list(in map[string]any) string {
 	var words []string
 	for _, name := range slices.Sorted(maps.Keys(in)) {
-		words = append(words, name+"="+value(in[name]))
+		words = append(words, name+"="+Value(in[name]))
 	}
 	return strings.Join(words, " ")
 }
 
-func value(v any) string {
+// Value prints an input as plans show it.
+func Value(v any) string {
 	switch v := v.(type) {
 	case map[string]any:
 		return "{" + list(v) + "}"
 	case []any:
 		var words []string
 		for _, x := range v {
-			words = append(words, value(x))
+			words = append(words, Value(x))
 		}
 		return "[" + strings.Join(words, " ") + "]"
 	case string:

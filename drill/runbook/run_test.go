@@ -381,7 +381,7 @@ func TestRefusedRunbooks(t *testing.T) {
 		crash Crash
 		want  string
 	}{
-		"no step":            {rb: book(), want: "lamps has no step"},
+		"no step":            {rb: book(), want: "lamps: it has no step"},
 		"two of one number":  {rb: twice, want: "two steps 1"},
 		"no budget":          {rb: endless, want: "step 1 has no time budget"},
 		"no action":          {rb: empty, want: "step 1 has no action"},

@@ -198,9 +198,13 @@ func (r Runbook) Digest() string {
 }
 
 // Validate refuses a runbook that could not be carried out, resumed or taken back.
+// Every error is a *FaultError.
 func (r Runbook) Validate() error {
+	fault := func(step, format string, a ...any) error {
+		return &FaultError{r.Name, step, fmt.Sprintf(format, a...)}
+	}
 	if len(r.Steps) == 0 {
-		return fmt.Errorf("runbook %s has no step", r.Name)
+		return fault("", "it has no step")
 	}
 	seen := map[string]bool{}
 	commits := ""
@@ -208,35 +212,35 @@ func (r Runbook) Validate() error {
 		_, unwritable := json.Marshal([]any{s.Inputs, s.Check, s.Confirm})
 		switch {
 		case s.Path == "":
-			return fmt.Errorf("runbook %s: a step without a number", r.Name)
+			return fault("", "a step without a number")
 		case seen[s.Path]:
-			return fmt.Errorf("runbook %s: two steps %s", r.Name, s.Path)
+			return fault(s.Path, "two steps %s", s.Path)
 		case s.Action == nil:
-			return fmt.Errorf("runbook %s: step %s has no action", r.Name, s.Path)
+			return fault(s.Path, "step %s has no action", s.Path)
 		case s.Budget <= 0:
-			return fmt.Errorf("runbook %s: step %s has no time budget", r.Name, s.Path)
+			return fault(s.Path, "step %s has no time budget", s.Path)
 		case unwritable != nil:
-			return fmt.Errorf("runbook %s: inputs of step %s: %w", r.Name, s.Path, unwritable)
+			return fault(s.Path, "inputs of step %s: %v", s.Path, unwritable)
 		case s.Approval < 0:
-			return fmt.Errorf("runbook %s: step %s waits %v for an approval", r.Name, s.Path, s.Approval)
+			return fault(s.Path, "step %s waits %v for an approval", s.Path, s.Approval)
 		case s.Commits && commits != "":
-			return fmt.Errorf("runbook %s: steps %s and %s both commit, expected one point of commitment", r.Name, commits, s.Path)
+			return fault(s.Path, "steps %s and %s both commit, expected one point of commitment", commits, s.Path)
 		case s.Undo != nil && r.Kind != Planned:
-			return fmt.Errorf("runbook %s: step %s has an undo: only a %s is taken back, anything else goes only forward", r.Name, s.Path, Planned)
+			return fault(s.Path, "step %s has an undo: only a %s is taken back, anything else goes only forward", s.Path, Planned)
 		case s.Undo != nil && (s.Commits || commits != ""):
-			return fmt.Errorf("runbook %s: step %s has an undo, and from the point of commitment on the run goes only forward", r.Name, s.Path)
+			return fault(s.Path, "step %s has an undo, and from the point of commitment on the run goes only forward", s.Path)
 		case s.Undo == nil && r.Kind == Planned && !s.Commits && commits == "":
-			return fmt.Errorf("runbook %s: step %s stands before the point of commitment and does not say how it is undone", r.Name, s.Path)
+			return fault(s.Path, "step %s stands before the point of commitment and does not say how it is undone", s.Path)
 		}
 		if u := s.Undo; u != nil && !u.Nothing {
 			_, unwritable := json.Marshal([]any{u.Inputs, u.Check, u.Confirm})
 			switch {
 			case u.Action == nil:
-				return fmt.Errorf("runbook %s: undo of step %s has no action", r.Name, s.Path)
+				return fault(s.Path, "undo of step %s has no action", s.Path)
 			case u.Budget <= 0:
-				return fmt.Errorf("runbook %s: undo of step %s has no time budget", r.Name, s.Path)
+				return fault(s.Path, "undo of step %s has no time budget", s.Path)
 			case unwritable != nil:
-				return fmt.Errorf("runbook %s: inputs of the undo of step %s: %w", r.Name, s.Path, unwritable)
+				return fault(s.Path, "inputs of the undo of step %s: %v", s.Path, unwritable)
 			}
 		}
 		if s.Commits {
@@ -245,10 +249,20 @@ func (r Runbook) Validate() error {
 		seen[s.Path] = true
 	}
 	if r.Kind == Planned && commits == "" {
-		return fmt.Errorf("runbook %s: a %s has one step that commits, and this one has none", r.Name, Planned)
+		return fault("", "a %s has one step that commits, and this one has none", Planned)
 	}
 	return nil
 }
+
+// FaultError is why a runbook cannot be carried out.
+type FaultError struct {
+	Runbook string
+	Step    string // "" for the runbook as a whole
+	Says    string
+}
+
+// Error names the runbook and what is wrong with it.
+func (e *FaultError) Error() string { return "runbook " + e.Runbook + ": " + e.Says }
 
 // step finds a step by its number.
 func (r Runbook) step(path string) (Step, bool) {
