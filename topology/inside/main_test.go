@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	if mode := os.Getenv(fakeVariable); mode != "" {
 		os.Exit(fake(mode, os.Args[1:]))
 	}
+	if options := os.Getenv(partVariable); options != "" {
+		os.Exit(part(options))
+	}
 	goleak.VerifyTestMain(m)
 }
 
