@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	driversql "database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -16,9 +19,13 @@ import (
 	"testing"
 	"time"
 
+	driver "github.com/go-sql-driver/mysql"
+
+	"github.com/kirikae/kirikae/payment"
 	"github.com/kirikae/kirikae/payment/acquirer"
 	"github.com/kirikae/kirikae/payment/mysql"
 	"github.com/kirikae/kirikae/payment/paymenttest"
+	"github.com/kirikae/kirikae/payment/reconcile"
 	"github.com/kirikae/kirikae/payment/schema"
 	"github.com/kirikae/kirikae/topology"
 	cassandranode "github.com/kirikae/kirikae/topology/cassandra"
@@ -171,7 +178,7 @@ func TestLiveLedger(t *testing.T) {
 	}
 	defer l.Close()
 	paymenttest.Contract(t, func(t *testing.T) paymenttest.World {
-		sql(t, ctx, ops, "DELETE FROM pay.payments", "DELETE FROM pay.entries", "DELETE FROM pay.batch_runs",
+		sql(t, ctx, ops, "DELETE FROM pay.payments", "DELETE FROM pay.entries", "DELETE FROM pay.refunds", "DELETE FROM pay.batch_runs",
 			"UPDATE pay.accounts SET balance = opening", "UPDATE pay.epoch SET epoch = 1, site = 'tokyo'")
 		return paymenttest.World{Ledger: l, Settler: l,
 			SetEpoch: func(t *testing.T, n int64) {
@@ -430,5 +437,167 @@ func TestLiveRegion(t *testing.T) {
 	step("MySQL started again, a new key", 200, "", "m-2")
 	if rows, err = ops.Rows(ctx); err != nil || rows.Snapshot.Balance != rows.Snapshot.Constant || len(rows.Snapshot.Mismatched) > 0 {
 		t.Errorf("in the end: %+v, %v", rows.Snapshot, err)
+	}
+
+	// What a lost region leaves behind, and 突合 over it.
+	sql(t, ctx, ops, `INSERT INTO pay.payments (pay_key, from_account, to_account, yen, state, epoch, site, node, opened) VALUES
+  ('x-charged', 1, 2, 1, 'PENDING', 1, 'tokyo', 'gone', NOW(3) - INTERVAL 1 HOUR),
+  ('x-uncharged', 1, 2, 1, 'PENDING', 1, 'tokyo', 'gone', NOW(3) - INTERVAL 1 HOUR),
+  ('x-blind', 1, 2, 1, 'CANCELLED', 1, 'tokyo', 'gone', NOW(3) - INTERVAL 1 HOUR),
+  ('x-young', 1, 2, 1, 'PENDING', 1, 'tokyo', 'gone', NOW(3) + INTERVAL 1 HOUR)`)
+	for _, key := range []string{"x-charged", "x-blind", "x-lost"} {
+		code, _, body := ask(t, "POST", "http://"+at(11)+"/charges", fmt.Sprintf(`{"payment":%q,"request":%q,"yen":1,"from":1,"to":2}`, key, key))
+		if code != 200 {
+			t.Fatalf("charge %s: %d %s", key, code, body)
+		}
+	}
+	salvage := filepath.Join(t.TempDir(), "rows.ndjson")
+	if err := os.WriteFile(salvage, []byte(`{"key":"x-salvaged","from":2,"to":1,"yen":9,"state":"DONE","epoch":1}`+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second + 100*time.Millisecond) // the grace of what follows: charges are as old as they are
+	reconciled := func() (rep reconcile.Report) {
+		t.Helper()
+		var out bytes.Buffer
+		l := &log{}
+		code := run(ctx, []string{"reconcile", "--once", "--site", "tokyo", "--params", "http://" + at(31), "--grace", "1s", "--salvage", salvage}, &out, l)
+		if err := json.Unmarshal(out.Bytes(), &rep); err != nil || code != 0 {
+			t.Fatalf("exit %d, %v: %s\n%s", code, err, out.String(), l)
+		}
+		return rep
+	}
+	rep := reconciled()
+	for did, n := range map[string]int{reconcile.DidFinish: 1, reconcile.DidCancel: 1, reconcile.DidRefund: 1, reconcile.DidRecreate: 2} {
+		if rep.Repaired[did] != n {
+			t.Errorf("%s %d, want %d: %+v", did, rep.Repaired[did], n, rep)
+		}
+	}
+	if rep.Young != 1 || len(rep.Unresolved) > 0 || len(rep.Actions) != 5 {
+		t.Errorf("%+v", rep)
+	}
+	if rep := reconciled(); rep.Changed() || rep.Found() > 0 {
+		t.Errorf("a second run: %+v", rep)
+	}
+	want := map[string]string{"x-charged": "DONE", "x-uncharged": "CANCELLED", "x-blind": "CANCELLED", "x-young": "PENDING", "x-lost": "DONE", "x-salvaged": "DONE"}
+	if rows, err = ops.Rows(ctx); err != nil || rows.Snapshot.Balance != rows.Snapshot.Constant || len(rows.Snapshot.Mismatched) > 0 {
+		t.Errorf("after 突合: %+v, %v", rows.Snapshot, err)
+	}
+	seen := 0
+	for _, p := range rows.Payments {
+		if state, ok := want[p.Key]; ok {
+			seen++
+			if p.State != state {
+				t.Errorf("%+v, want %s", p, state)
+			}
+		}
+	}
+	if seen != len(want) {
+		t.Errorf("%d of %d rows", seen, len(want))
+	}
+	step("a cancelled key", 410, "none", "x-uncharged")
+	if closings, err := acquirer.ReadClosings(charges + ".closings"); err != nil || len(closings) < 2 {
+		t.Errorf("%+v, %v", closings, err)
+	}
+}
+
+// Whatever the moment at which the epoch is raised, no payment of the older one is completed after it: a raise between a payment's
+// begin and its commit makes the payment roll back, and one that comes when the payment has the epoch waits for its commit.
+func TestLiveEpoch(t *testing.T) {
+	in := live(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	ops, _ := startMySQL(t, ctx, in)
+	l, err := mysql.New(mysql.Config{Endpoint: mysqlIP + ":3306", Password: secret, LockWait: 20, IO: 30 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c := driver.NewConfig()
+	c.User, c.Passwd, c.Net, c.Addr = mysqlnode.UserOps, secret, "tcp", mysqlIP+":3306"
+	connector, err := driver.NewConnector(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := driversql.OpenDB(connector)
+	defer db.Close()
+	begin := func(statement string) *driversql.Tx {
+		t.Helper()
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			t.Fatal(err)
+		}
+		return tx
+	}
+	waiting := func() { // until somebody waits for a row lock
+		t.Helper()
+		n := 0
+		for n == 0 {
+			if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM performance_schema.data_lock_waits").Scan(&n); err != nil {
+				t.Fatalf("waited for somebody to wait for a lock: %v", err)
+			}
+		}
+	}
+	tokyo := payment.Writer{Node: "tokyo-app-1", Site: "tokyo", Epoch: 1}
+	transactions := map[string]func(key string) error{
+		"open": func(key string) error {
+			_, _, err := l.Open(ctx, payment.Payment{Key: key + "-new", From: 1, To: 2, Yen: 5}, tokyo)
+			return err
+		},
+		"finish": func(key string) error { _, err := l.Finish(ctx, key, tokyo); return err },
+		"cancel": func(key string) error { _, err := l.Cancel(ctx, key, tokyo); return err },
+		"refunded": func(key string) error {
+			return l.Refunded(ctx, payment.Refund{Payment: key, Request: key, Yen: 5}, tokyo)
+		},
+		"settle": func(string) error { _, err := l.Settle(ctx, tokyo); return err },
+		"probe":  func(string) error { return l.Probe(ctx, payment.Probe{Slot: 1, N: 2}, tokyo) },
+	}
+	for name, do := range transactions {
+		key := "e-" + name
+		if _, _, err := l.Open(ctx, payment.Payment{Key: key, From: 1, To: 2, Yen: 5}, tokyo); err != nil {
+			t.Fatal(err)
+		}
+		raise := begin("UPDATE pay.epoch SET epoch = 2, site = 'osaka'")
+		ended := make(chan error, 1)
+		go func() { ended <- do(key) }()
+		waiting() // the transaction has begun, and is about to look at the epoch
+		if err := raise.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; !errors.Is(err, payment.ErrStaleEpoch) || !errors.Is(err, payment.ErrNotExecuted) {
+			t.Errorf("%s, with a raise between its begin and its commit: %v", name, err)
+		}
+		if row, err := l.Find(ctx, key); err != nil || row.State != payment.Pending {
+			t.Errorf("%s: %+v, %v", name, row, err)
+		}
+		sql(t, ctx, ops, "UPDATE pay.epoch SET epoch = 1, site = 'tokyo'")
+	}
+
+	// The other way round: the payment holds the epoch already, and waits for an account.
+	account := begin("SELECT * FROM pay.accounts WHERE id = 1 FOR UPDATE")
+	ended := make(chan error, 1)
+	go func() { _, err := l.Finish(ctx, "e-finish", tokyo); ended <- err }()
+	waiting()
+	impatient, err := db.Conn(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer impatient.Close()
+	if _, err := impatient.ExecContext(ctx, "SET innodb_lock_wait_timeout = 1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := impatient.ExecContext(ctx, "UPDATE pay.epoch SET epoch = 2"); err == nil || !strings.Contains(err.Error(), "Lock wait timeout") {
+		t.Errorf("the epoch was raised under a payment that is about to commit: %v", err)
+	}
+	if err := account.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("the payment: %v", err)
+	}
+	if s, err := ops.Snapshot(ctx); err != nil || s.Balance != s.Constant || s.Entries != 2 || len(s.Mismatched) > 0 {
+		t.Errorf("%+v, %v", s, err)
 	}
 }

@@ -25,7 +25,7 @@ func TestBadUsageIsOneClearErrorAndExit2(t *testing.T) {
 		{"online --listen 8080 --site tokyo --params http://127.0.0.1:1", `--listen is "8080", want host:port`},
 		{"online --listen 127.0.0.1:0 --params http://127.0.0.1:1", "--site is needed"},
 		{"online --listen 127.0.0.1:0 --site tokyo", "--params is needed"},
-		{"online --listen 127.0.0.1:0 --site tokyo --params http://127.0.0.1:1 --defect ack-befor-commit", "there are ack-before-commit, new-request-key"},
+		{"online --listen 127.0.0.1:0 --site tokyo --params http://127.0.0.1:1 --defect ack-befor-commit", "there are ack-before-commit, new-request-key, blind-cancel, blind-retry, cached-answer"},
 		{"online --listen 127.0.0.1:0 --site tokyo --params http://127.0.0.1:1 extra", "unknown command"},
 		{"gateway --listen 127.0.0.1:0 --site tokyo", "--backends is needed"},
 		{"gateway --listen 127.0.0.1:0 --site tokyo --backends a:1,b", `--backends is "b"`},
@@ -34,7 +34,15 @@ func TestBadUsageIsOneClearErrorAndExit2(t *testing.T) {
 		{"acquirer --listen 127.0.0.1:0", "--log is needed"},
 		{"acquirer --listen 127.0.0.1:0 --log " + file + " --latency 5", "invalid argument"},
 		{"acquirer --listen 127.0.0.1:0 --log " + file + " --latency -5s", "--latency is -5s"},
+		{"acquirer --listen 127.0.0.1:0 --log " + file + " --latency-before -5s", "--latency-before is -5s"},
+		{"acquirer --listen 127.0.0.1:0 --log " + file + " --latency-every 0", "--latency-every is 0"},
 		{"batch --listen 127.0.0.1:0 --site tokyo --params 127.0.0.1:1 --every 0s", "--every is 0s"},
+		{"reconcile --site osaka --params 127.0.0.1:1", "--listen is needed"},
+		{"reconcile --once --params 127.0.0.1:1", "--site is needed"},
+		{"reconcile --once --site osaka", "--params is needed"},
+		{"reconcile --once --site osaka --params 127.0.0.1:1 --grace 0s", "--grace is 0s"},
+		{"reconcile --once --site osaka --params 127.0.0.1:1 --only-salvage", "needs --salvage"},
+		{"reconcile --once --site osaka --params 127.0.0.1:1 --defect ack-before-commit", "there are blind-cancel, blind-retry, touch-young"},
 		{"onprem --listen 127.0.0.1:0 --name pay.kirikae.test.", "--dns is needed"},
 		{"onprem --listen 127.0.0.1:0 --dns 127.0.0.1:53 --name pay.kirikae.test. --port 0", "--port is 0"},
 		{"onprem --listen 127.0.0.1:0 --dns 127.0.0.1:53", "--name is needed"},
@@ -53,15 +61,17 @@ func TestBadUsageIsOneClearErrorAndExit2(t *testing.T) {
 }
 
 func TestEnvironmentIsExit4(t *testing.T) {
+	t.Setenv(secretEnv, "")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
 	for args, says := range map[string]string{
-		"params --file " + filepath.Join(t.TempDir(), "f") + " --listen " + l.Addr().String(): "listen on " + l.Addr().String() + ": bind: address already in use",
-		"params --listen 127.0.0.1:0 --file " + filepath.Join(t.TempDir(), "no", "such"):      "open parameter store",
-		"acquirer --listen 127.0.0.1:0 --log " + filepath.Join(t.TempDir(), "no", "such"):     "open charge log",
+		"params --file " + filepath.Join(t.TempDir(), "f") + " --listen " + l.Addr().String():                "listen on " + l.Addr().String() + ": bind: address already in use",
+		"params --listen 127.0.0.1:0 --file " + filepath.Join(t.TempDir(), "no", "such"):                     "open parameter store",
+		"acquirer --listen 127.0.0.1:0 --log " + filepath.Join(t.TempDir(), "no", "such"):                    "open charge log",
+		"reconcile --once --site osaka --params 127.0.0.1:1 --salvage " + filepath.Join(t.TempDir(), "none"): "read salvage",
 	} {
 		var out, err bytes.Buffer
 		if code := run(t.Context(), strings.Fields(args), &out, &err); code != exitEnvironment || !strings.Contains(err.String(), says) {

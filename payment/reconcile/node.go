@@ -292,14 +292,18 @@ func (n *Node) once(ctx context.Context, c *connected) (Report, error) {
 	wait, cancel := context.WithTimeout(ctx, n.cfg.Wait)
 	defer cancel()
 	w := payment.Writer{Node: n.cfg.Name, Site: n.cfg.Site, Epoch: c.params.Epoch}
+	var saw error
 	for {
 		err := errors.Join(c.stores.Ledger.Ready(wait, w), c.stores.Journal.Ready(wait))
 		if err == nil {
 			return n.reconcile(ctx, c), nil
 		}
+		if saw == nil || wait.Err() == nil { // the end of the wait itself tells nothing
+			saw = err
+		}
 		select {
 		case <-wait.Done():
-			return Report{}, fmt.Errorf("%w: waited %s for the stores, last saw: %w", ErrNotReady, n.cfg.Wait, err)
+			return Report{}, fmt.Errorf("%w: waited %s for the stores, last saw: %w", ErrNotReady, n.cfg.Wait, saw)
 		case <-time.After(lookEvery):
 		}
 	}
