@@ -31,7 +31,8 @@ type Options struct {
 	Limit time.Duration
 	// Budget of Close for healing; default 10 s. It is Close's own: the context that ended a drill does not stop its healing.
 	Budget time.Duration
-	// Patience of a probe; default 250 ms. Between the cut and the death of a region's nodes it delays the drill.
+	// Patience of a probe; default 250 ms. An expected silence is listened to for so long; an answer or a refusal that is due is
+	// waited for longer, as only a busy machine keeps it back. Between the cut and the death of a region's nodes it delays the drill.
 	Patience time.Duration
 }
 

@@ -28,7 +28,10 @@ const (
 	// openWithin is how much slower than the declared delays a link may answer and still be open.
 	openWithin = 150 * time.Millisecond
 	// openTries is how often a new connection is tried over a link declared open: a busy machine is not a fault.
-	openTries = 3
+	openTries = 8
+	// evidenceWithin is how many patiences a probe waits where an answer or a refusal is due: either comes at once, but for a
+	// busy machine, and ends the probe. Only an expected silence is waited for in full, and lasts one patience.
+	evidenceWithin = 8
 )
 
 // prober holds one connection through every door of a world, made before any fault, and probes with them and with new ones.
@@ -278,8 +281,11 @@ func (p *prober) probe(ctx context.Context, when string, d *door, up, down topol
 		d.dropEnded()
 	}
 	patience := p.patience
-	if when != During {
-		patience *= 4 // nothing waits for it, and a busy machine may be slow
+	switch {
+	case !e.vanish:
+		patience *= evidenceWithin
+	case when != During:
+		patience *= 4 // nothing waits for it
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience+3*e.delay)
 	defer cancel()

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -162,10 +163,17 @@ type fakeProxy struct {
 	wg              sync.WaitGroup
 }
 
+// ownHost is a loopback address that only this process uses: a door that was shut finds its port free when it opens again, and
+// nobody else answers there meanwhile.
+func ownHost() string {
+	pid := os.Getpid()
+	return fmt.Sprintf("127.252.%d.%d", pid>>8&0xff, pid&0xff)
+}
+
 func newFakeProxy(t *testing.T, target string) *fakeProxy {
 	t.Helper()
 	p := &fakeProxy{target: target, conns: map[net.Conn]bool{}}
-	p.listen(t, "127.0.0.1:0")
+	p.listen(t, net.JoinHostPort(ownHost(), "0"))
 	t.Cleanup(p.shut)
 	return p
 }
