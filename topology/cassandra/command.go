@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/kirikae/kirikae/topology"
 	"github.com/kirikae/kirikae/topology/provision"
 )
@@ -32,8 +34,8 @@ type NodeOptions struct {
 	// Alone starts the node for its data's sake, while its peers cannot be reached: it waits for nobody, sends nobody hints,
 	// and answers for its own region.
 	Alone bool
-	// Setpriv is the path of setpriv, put before java; "": look it up when this process is root. As root, Cassandra would
-	// lock its whole heap in memory; without CAP_IPC_LOCK it does not.
+	// Setpriv is the path of setpriv, put before java; "": look it up when this process is root and has CAP_IPC_LOCK to give away.
+	// With it, Cassandra would lock its whole heap in memory.
 	Setpriv string
 }
 
@@ -125,11 +127,26 @@ func setpriv(o NodeOptions) string {
 	if o.Setpriv != "" || os.Geteuid() != 0 {
 		return o.Setpriv
 	}
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil || !mayLockMemory(string(status)) {
+		return "" // as in a container: there is nothing to take away
+	}
 	path, err := exec.LookPath("setpriv")
 	if err != nil {
 		return ""
 	}
 	return path
+}
+
+// mayLockMemory says whether a process with this status (proc(5)) could give a child CAP_IPC_LOCK.
+func mayLockMemory(status string) bool {
+	for line := range strings.Lines(status) {
+		if set, ok := strings.CutPrefix(line, "CapBnd:"); ok {
+			caps, err := strconv.ParseUint(strings.TrimSpace(set), 16, 64)
+			return err != nil || caps&(1<<unix.CAP_IPC_LOCK) != 0
+		}
+	}
+	return true
 }
 
 func renderRackDC(o NodeOptions) string {

@@ -65,6 +65,40 @@ func TestCommand(t *testing.T) {
 	}
 }
 
+// TestCommandInNetworkOfItsOwn: a node that listens on its broadcast address differs from another in nothing else.
+func TestCommandInNetworkOfItsOwn(t *testing.T) {
+	o := NodeOptions{DataDir: "/d", Listen: "10.9.16.1", Broadcast: "10.9.34.1", DC: "tokyo", Seeds: []string{"10.9.34.1"}, Setpriv: "/c/setpriv"}
+	shared := Command(provision.Java{}, provision.Cassandra{}, o)
+	o.ListenOnBroadcast = true
+	own := Command(provision.Java{}, provision.Cassandra{}, o)
+	if !slices.Equal(shared.Args, own.Args) {
+		t.Errorf("arguments %v instead of %v", own.Args, shared.Args)
+	}
+	for path, change := range map[string][2]string{
+		"/d/conf/cassandra.yaml":              {"\nlisten_on_broadcast_address: false\n", "\nlisten_on_broadcast_address: true\n"},
+		"/d/conf/cassandra-rackdc.properties": {"prefer_local=true\n", "prefer_local=false\n"},
+		"/d/conf/logback.xml":                 {"", ""},
+	} {
+		if want := strings.Replace(shared.Files[path], change[0], change[1], 1); own.Files[path] != want || !strings.Contains(want, change[1]) {
+			t.Errorf("%s is\n%s", path, own.Files[path])
+		}
+	}
+}
+
+func TestMayLockMemory(t *testing.T) {
+	for status, want := range map[string]bool{
+		"Name:\tx\nCapEff:\t0000000000000000\nCapBnd:\t000001ffffffffff\nCapAmb:\t0000000000000000\n": true,
+		"CapBnd:\t00000000a80425fb\n": false, // Docker's default
+		"CapBnd:\t0000000000004000\n": true,
+		"Name:\tx\n":                  true,
+		"CapBnd:\tx\n":                true,
+	} {
+		if got := mayLockMemory(status); got != want {
+			t.Errorf("%q: %v", status, got)
+		}
+	}
+}
+
 func TestFileURL(t *testing.T) {
 	for in, want := range map[string]string{"/w/a": "file:///w/a", "/w/a b#c": "file:///w/a%20b%23c"} {
 		if got := fileURL(in); got != want {

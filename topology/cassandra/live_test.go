@@ -2,6 +2,7 @@ package cassandra
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,6 +20,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/kirikae/kirikae/payment/schema"
+	"github.com/kirikae/kirikae/topology"
 	"github.com/kirikae/kirikae/topology/provision"
 )
 
@@ -90,18 +92,21 @@ func (p *process) rss() string {
 func (p *process) cql() string { return p.o.Listen + ":9042" }
 
 // pair starts one node a region, each known to the other by a door on a toxiproxy.
-func pair(t *testing.T, in provision.Install, octet int) (tokyo, osaka *process) {
+// published is Tokyo's CQL as from outside its network.
+func pair(t *testing.T, in provision.Install, octet int) (tokyo, osaka *process, published *toxiproxy.Proxy) {
 	t.Helper()
 	px := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	door := func(name, listen, target string) {
-		p := toxiproxy.NewProxy(px, name, listen+":7000", target+":7000")
+	door := func(name, listen, target, port string) *toxiproxy.Proxy {
+		p := toxiproxy.NewProxy(px, name, listen+":"+port, target+":"+port)
 		if err := px.Collection.Add(p, true); err != nil {
 			t.Fatal(err)
 		}
+		return p
 	}
 	a := func(third, fourth int) string { return fmt.Sprintf("127.%d.%d.%d", octet, third, fourth) }
-	door("to-tokyo", a(121, 1), a(1, 1))
-	door("to-osaka", a(112, 1), a(2, 1))
+	door("to-tokyo", a(121, 1), a(1, 1), "7000")
+	door("to-osaka", a(112, 1), a(2, 1), "7000")
+	published = door("published", a(201, 1), a(1, 1), "9042")
 	t.Cleanup(func() { _ = px.Collection.Clear() })
 	dir := filepath.Join(t.TempDir(), "odd #1") // a path may hold anything
 	must(t, os.MkdirAll(dir, 0o755))
@@ -120,7 +125,7 @@ func pair(t *testing.T, in provision.Install, octet int) (tokyo, osaka *process)
 		})
 		return p
 	}
-	return node("tokyo", 1, a(121, 1)), node("osaka", 2, a(112, 1))
+	return node("tokyo", 1, a(121, 1)), node("osaka", 2, a(112, 1)), published
 }
 
 func must(t *testing.T, err error) {
@@ -134,10 +139,10 @@ func must(t *testing.T, err error) {
 // starts one alone: every acknowledged event must be there.
 func TestLiveLostNode(t *testing.T) {
 	in := live(t)
-	ctx, cancel := context.WithTimeout(context.Background(), 120*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 240*time.Second)
 	defer cancel()
 	began := time.Now()
-	tokyo, osaka := pair(t, in, 202)
+	tokyo, osaka, published := pair(t, in, 202)
 	must(t, WaitRing(ctx, tokyo.cql(), osaka.cql()))
 	t.Logf("a ring of 1+1 after %s", time.Since(began))
 	T, err := Open(ctx, Site{Name: "tokyo", Contact: []string{tokyo.cql()}, DC: "tokyo"})
@@ -155,6 +160,23 @@ func TestLiveLostNode(t *testing.T) {
 	v, err := T.Version(ctx)
 	must(t, err)
 	t.Logf("both quorums of %s after %s; %s; %s", v, time.Since(began), tokyo.rss(), osaka.rss())
+
+	// From outside the network: the driver learns the address inside and must not dial it.
+	site := Site{Name: "published", Contact: []string{published.Listen}, DC: "tokyo", Translate: map[string]string{tokyo.cql(): published.Listen}}
+	P, err := Open(ctx, site)
+	must(t, err)
+	defer P.Close()
+	must(t, P.Ping(ctx))
+	published.Stop()
+	gone, stop := context.WithTimeout(ctx, 30*time.Second)
+	for err = P.Ready(gone); err == nil; err = P.Ready(gone) {
+		time.Sleep(20 * time.Millisecond)
+	}
+	stop()
+	if errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, topology.ErrUnreachable) && !errors.Is(err, topology.ErrUnknown) {
+		t.Errorf("it answers another way than by the published address: %v", err)
+	}
+	must(t, T.Ready(ctx))
 
 	// 150 writes a second, as a drill makes; then the machine is lost, right after an acknowledgement.
 	var acked sync.Map

@@ -55,7 +55,7 @@ func (h Host) Claim(ctx context.Context, only int, world, folder string, free fu
 	if only != 0 {
 		first, last = only, only
 	}
-	var why error
+	var why error // of the last one
 	for x := first; x <= last; x++ {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("find free addresses: %w", context.Cause(ctx))
@@ -71,6 +71,10 @@ func (h Host) Claim(ctx context.Context, only int, world, folder string, free fu
 			continue
 		}
 		return c, nil
+	}
+	var t *taken
+	if errors.As(why, &t) {
+		t.by = listener(t.at)
 	}
 	if only != 0 {
 		return nil, fmt.Errorf("take the addresses 127.%d.0.0/16: %w: %w", only, topology.ErrEnvironment, why)
@@ -101,7 +105,7 @@ func tryOctet(ctx context.Context, dir string, x int, who holder) (*Claim, error
 		if !errors.Is(err, unix.EADDRINUSE) {
 			return nil, err
 		}
-		return nil, fmt.Errorf("127.%d.0.0/16 belongs to the world of %s", x, listener(at))
+		return nil, &taken{at: at, what: fmt.Sprintf("127.%d.0.0/16 belongs to the world of", x)}
 	}
 	b, err := json.Marshal(who)
 	if err == nil {
@@ -136,9 +140,20 @@ func Bindable(addresses []string) error {
 		if !errors.Is(err, unix.EADDRINUSE) {
 			return fmt.Errorf("%s cannot be listened on: %w", a, err)
 		}
-		return fmt.Errorf("%s is taken by %s", a, listener(a))
+		return &taken{at: a, what: a + " is taken by"}
 	}
 	return nil
+}
+
+// taken says that somebody listens on an address. Who it is takes a look at every process of the machine, so that is found out
+// once somebody wants to read it.
+type taken struct{ at, what, by string }
+
+func (t *taken) Error() string {
+	if t.by == "" {
+		return t.what + " " + listener(t.at)
+	}
+	return t.what + " " + t.by
 }
 
 // listener names the process that listens on an address, as far as this user may see it.

@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 )
 
 // Bootstrap gives a new server its users, and then an empty history: both servers of a pair must start without GTIDs of their
-// own, or the replica carries transactions that its source never had. Call it on the unix socket as root. A server that holds
-// data already keeps its history.
+// own, or the replica carries transactions that its source never had. New users can log in once all of it is done. Call it on the
+// unix socket as root. A server that holds data already keeps its history, and its users can log in all the time.
 func (s *Server) Bootstrap(ctx context.Context, secret string) error {
 	return s.do(ctx, "bootstrap", func(ctx context.Context, c *sql.Conn) error {
 		var readOnly, superReadOnly bool
@@ -26,10 +27,13 @@ func (s *Server) Bootstrap(ctx context.Context, secret string) error {
 		if readOnly {
 			statements = append(statements, "SET GLOBAL read_only = OFF") // super_read_only goes with it
 		}
+		var unlock []string
 		for _, u := range []string{UserOps, UserPay, UserDrill, UserReplication} {
+			// Locked until the end: whoever came in before the history is emptied would write what no replica ever sees.
 			statements = append(statements,
-				fmt.Sprintf("CREATE USER IF NOT EXISTS %s@'%%' IDENTIFIED BY %s", quote(u), quote(secret)),
+				fmt.Sprintf("CREATE USER IF NOT EXISTS %s@'%%' IDENTIFIED BY %s ACCOUNT LOCK", quote(u), quote(secret)),
 				fmt.Sprintf("ALTER USER %s@'%%' IDENTIFIED BY %s", quote(u), quote(secret)))
+			unlock = append(unlock, quote(u)+"@'%'")
 		}
 		statements = append(statements, "GRANT ALL ON *.* TO 'ops'@'%' WITH GRANT OPTION")
 		for _, u := range []string{UserPay, UserDrill} {
@@ -42,6 +46,7 @@ func (s *Server) Bootstrap(ctx context.Context, secret string) error {
 		if used == 0 {
 			statements = append(statements, "RESET BINARY LOGS AND GTIDS")
 		}
+		statements = append(statements, "ALTER USER "+strings.Join(unlock, ", ")+" ACCOUNT UNLOCK")
 		if superReadOnly {
 			statements = append(statements, "SET GLOBAL super_read_only = ON")
 		} else if readOnly {

@@ -49,6 +49,14 @@ func (s *Server) replica(ctx context.Context, what string, statements ...string)
 // seconds. What was received stays.
 func (s *Server) SetApplierDelay(ctx context.Context, d time.Duration) error {
 	return s.do(ctx, fmt.Sprintf("set applier delay %s", d), func(ctx context.Context, c *sql.Conn) error {
+		var receiver string
+		err := c.QueryRowContext(ctx, "SELECT service_state FROM performance_schema.replication_connection_status WHERE channel_name = ''").Scan(&receiver)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		if receiver == "OFF" {
+			return statef("its receiver is stopped: changing the delay would throw away what it received and has not applied")
+		}
 		return run(ctx, c,
 			"STOP REPLICA SQL_THREAD",
 			fmt.Sprintf("CHANGE REPLICATION SOURCE TO SOURCE_DELAY = %d", seconds(d)),

@@ -18,6 +18,7 @@ import (
 func Until(ctx context.Context, what string, f func(context.Context) error) error {
 	tick := time.NewTicker(30 * time.Millisecond)
 	defer tick.Stop()
+	var last error
 	for {
 		try, cancel := context.WithTimeout(ctx, 5*time.Second)
 		err := f(try)
@@ -25,9 +26,12 @@ func Until(ctx context.Context, what string, f func(context.Context) error) erro
 		if err == nil {
 			return nil
 		}
+		if last == nil || ctx.Err() == nil { // an attempt that was cut short has seen nothing
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait until %s: %w; last seen: %w", what, context.Cause(ctx), err)
+			return fmt.Errorf("wait until %s: %w; last seen: %w", what, context.Cause(ctx), last)
 		case <-tick.C:
 		}
 	}
