@@ -13,14 +13,15 @@ import (
 
 // Procedure judges the operators' journal: every step of the plan was announced, and confirmed by a read, in the order of its
 // numbers; nothing was begun before the steps before it were confirmed, nor before somebody decided; and the procedure ended.
-// An operator that was killed and resumed is fine: a step that its successor finds done is confirmed.
+// An operator that was killed and resumed is fine: a step that its successor finds done is confirmed. So is what a person
+// decided and gave a reason for: a step that is passed over, a pause, a run that is taken back before its point of commitment.
 func Procedure(run *history.Run) Result {
 	if len(run.Journal) == 0 {
 		return Undecided(NameProcedure, "no procedure was run")
 	}
 	var wrong []Finding
 	var planned, confirmed, manual int64
-	operators := 0
+	operators, decided := 0, ""
 	groups := proceduresOf(run.Journal)
 	for i, g := range groups {
 		for _, e := range g {
@@ -37,6 +38,8 @@ func Procedure(run *history.Run) Result {
 		p, c, m, w := judgeProcedure(g)
 		planned, confirmed, manual = planned+p, confirmed+c, manual+m
 		wrong = append(wrong, w...)
+		wrong = append(wrong, judgeDecisions(g)...)
+		decided += decisionsOf(g)
 	}
 	if d, ok := decision(run); ok {
 		for _, e := range run.Journal {
@@ -53,6 +56,7 @@ func Procedure(run *history.Run) Result {
 	if operators > 1 {
 		says += fmt.Sprintf("; resumed %d times", operators-1)
 	}
+	says += decided
 	if why := interrupted(run); len(wrong) > 0 {
 		says = wrong[0].What
 		if why != "" && !broken(run.Journal) {
@@ -65,16 +69,18 @@ func Procedure(run *history.Run) Result {
 // broken says whether the last operator stopped at a failure or a refusal of its own.
 func broken(journal []history.Entry) bool {
 	kind := journal[len(journal)-1].Kind
-	return kind == history.EntryFailed || kind == history.EntryRefused
+	return slices.Contains([]string{history.EntryFailed, history.EntryRefused, history.UndoPrefix + history.EntryFailed, history.EntryUndone}, kind)
 }
 
-// proceduresOf cuts a journal into the runs of its procedures: each begins where an operator begins with another plan.
+// proceduresOf cuts a journal into the runs of its procedures: each begins where an operator begins with another plan, or after
+// a run that was taken back.
 func proceduresOf(journal []history.Entry) (out [][]history.Entry) {
-	digest := ""
+	digest, undone := "", false
 	for i, e := range journal {
-		if i == 0 || e.Kind == history.EntryBegin && e.Digest != digest {
-			out = append(out, nil)
+		if i == 0 || e.Kind == history.EntryBegin && (e.Digest != digest || undone) {
+			out, undone = append(out, nil), false
 		}
+		undone = undone || e.Kind == history.EntryUndone
 		if e.Kind == history.EntryBegin {
 			digest = e.Digest
 		}
@@ -89,6 +95,10 @@ func announced(entries []history.Entry) bool {
 
 // judgeProcedure judges one run of one procedure.
 func judgeProcedure(entries []history.Entry) (planned, confirmed, manual int64, wrong []Finding) {
+	if b := takenBack(entries); b.aborted {
+		return b.judge()
+	}
+	skipped, passedAt := skips(entries), map[string]int{} // step → place of its first skip: from there on later steps may begin
 	begun, done := map[string]int{}, map[string]int{}   // step → place in the journal of its first announcement and first confirm
 	open, acted := map[string]bool{}, map[string]bool{} // steps that the present operator has announced, and acted on
 	persons := map[string]bool{}
@@ -123,6 +133,13 @@ func judgeProcedure(entries []history.Entry) (planned, confirmed, manual int64, 
 				done[e.Step] = i
 			}
 			failed = nil
+		case history.EntrySkip:
+			if _, again := passedAt[e.Step]; !again {
+				passedAt[e.Step] = i
+			}
+			if failed != nil && failed.Step == e.Step {
+				failed = nil
+			}
 		case history.EntryFailed:
 			failed = e
 		case history.EntryEnd:
@@ -139,16 +156,23 @@ func judgeProcedure(entries []history.Entry) (planned, confirmed, manual int64, 
 	if entries[0].Kind != history.EntryBegin {
 		wrong = append(wrong, finding(entries[0], "nobody began %s", entries[0].Procedure))
 	}
-	steps := planOf(entries)
+	steps, passed := planOf(entries), 0
 	for i, s := range steps {
 		at, ok := done[s]
-		if !ok {
+		if p, once := passedAt[s]; once && (!ok || p < at) {
+			at = p
+		}
+		if !ok && !skipped[s] {
 			wrong = append(wrong, Finding{What: fmt.Sprintf("step %s was never confirmed", s), T: int64(entries[len(entries)-1].T)})
 			continue
 		}
-		confirmed++
-		if persons[s] {
-			manual++
+		if skipped[s] {
+			passed++
+		} else {
+			confirmed++
+			if persons[s] {
+				manual++
+			}
 		}
 		for _, later := range steps[i+1:] {
 			if b, ok := begun[later]; ok && b < at {
@@ -165,7 +189,7 @@ func judgeProcedure(entries []history.Entry) (planned, confirmed, manual int64, 
 	case !ended:
 		wrong = append(wrong, finding(entries[0], "%s was begun and not carried out", entries[0].Procedure))
 	}
-	return int64(len(steps)), confirmed, manual, wrong
+	return int64(len(steps) - passed), confirmed, manual, wrong
 }
 
 // planOf lists a plan's steps in the order of their numbers: those whose checks the preflight read, and those that the journal

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,6 +38,11 @@ func (e *engine) decidable() error {
 	for _, d := range e.o.Retry {
 		if _, yes := e.past.skipped(e.about(d.Step, back)); !yes {
 			return cannot("step %s is not skipped; what failed is tried again by itself", d.Step)
+		}
+		tasks := forward(e.rb)
+		i := slices.IndexFunc(tasks, func(t task) bool { return t.Path == d.Step })
+		if by := e.past.replaced(tasks, i); !back && by != "" {
+			return cannot("step %s sets what step %s has set since, and was begun: it is too late for it", d.Step, by)
 		}
 	}
 	if e.o.Abort == "" {

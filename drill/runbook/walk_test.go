@@ -18,6 +18,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/kirikae/kirikae/drill/check"
 	"github.com/kirikae/kirikae/drill/history"
 )
 
@@ -200,6 +201,16 @@ func (m *model) announced(i int) bool {
 	return m.has(fmt.Sprintf("intent %d", i+1), fmt.Sprintf("wait %d", i+1))
 }
 
+// replaced says whether a later lamp in the same socket was begun.
+func (m *model) replaced(i int) bool {
+	for k := i + 1; k < len(m.socket); k++ {
+		if m.socket[k] == m.socket[i] && m.announced(k) {
+			return true
+		}
+	}
+	return false
+}
+
 // back says whether the run is being taken back.
 func (m *model) back() bool {
 	if m.has("abort") {
@@ -223,7 +234,7 @@ func (m *model) operator(s shift) string {
 	switch {
 	case s.skip >= 0 && prefix == "" && (s.skip == m.commits || m.approval[s.skip]):
 		return "cannot"
-	case s.retry >= 0 && !m.skips[fmt.Sprint(prefix, s.retry+1)]:
+	case s.retry >= 0 && !m.skips[fmt.Sprint(prefix, s.retry+1)], s.retry >= 0 && prefix == "" && m.replaced(s.retry):
 		return "cannot"
 	case s.abort && (!m.planned || !begun || m.announced(m.commits)):
 		return "cannot"
@@ -259,11 +270,7 @@ func (m *model) operator(s shift) string {
 		if m.skips[n] {
 			continue
 		}
-		replaced := false
-		for k := i + 1; k < len(m.socket); k++ {
-			replaced = replaced || m.socket[k] == m.socket[i] && m.announced(k)
-		}
-		if replaced {
+		if m.replaced(i) {
 			continue
 		}
 		if !m.pause(s) {
@@ -568,11 +575,27 @@ func walk(rt *rapid.T, path string, people persons, ends map[string]int) {
 			}
 		}
 		if want == "done" || want == "aborted" {
+			judged(rt, h.file.read(rt))
 			break
 		}
 		if last {
 			rt.Fatalf("the last operator, who met no trouble, ended %s: %v", want, m.journal)
 		}
+	}
+}
+
+// judged sees that the judge of journals agrees with the engine: what it leaves is right, but for a failure that led it back.
+func judged(rt *rapid.T, entries []history.Entry) {
+	failed := false
+	for _, e := range entries {
+		failed = e.Kind == history.EntryFailed || failed && e.Kind != history.EntryEnd
+	}
+	want := []check.Verdict{check.Pass, check.Inconclusive} // nothing is confirmed where everything was skipped
+	if failed {
+		want = []check.Verdict{check.Fail}
+	}
+	if r := check.Procedure(&history.Run{Journal: entries, Meta: history.Meta{Ended: 1}}); !slices.Contains(want, r.Verdict()) {
+		rt.Fatalf("judged %s, expected %s: %s %v\n%s", r.Verdict(), want, r.Says, r.Findings, words(entries))
 	}
 }
 
