@@ -249,12 +249,7 @@ func (b *box) end(ctx context.Context, what, signal string) error {
 	if err != nil || s == topology.Stopped {
 		return err
 	}
-	b.mu.Lock()
-	l := b.life
-	if l != nil {
-		l.asked = map[string]string{"SIGTERM": "stopped", "SIGKILL": "killed"}[signal]
-	}
-	b.mu.Unlock()
+	l := b.expect(map[string]string{"SIGTERM": "stopped", "SIGKILL": "killed"}[signal])
 	waiting, cancel := context.WithCancel(ctx)
 	defer cancel()
 	exit := b.client.ContainerWait(waiting, b.name, client.ContainerWaitOptions{Condition: container.WaitConditionNotRunning})
@@ -288,6 +283,16 @@ func (b *box) end(ctx context.Context, what, signal string) error {
 	case <-ctx.Done():
 		return fmt.Errorf("%s %s: its output has not ended: %w", what, b.node, context.Cause(ctx))
 	}
+}
+
+// expect says that somebody is about to end it on purpose. It returns the life that is meant, nil if none was begun from here.
+func (b *box) expect(how string) *life {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.life != nil {
+		b.life.asked = how
+	}
+	return b.life
 }
 
 // pause freezes it. A frozen one stays as it is.

@@ -57,7 +57,7 @@ func TestRequest(t *testing.T) {
 		ends := map[string]*network.EndpointSettings{}
 		r.ConfigModifier(&config)
 		r.HostConfigModifier(&host)
-		if r.Image != "sha256:1" || r.Name != "kirikae-w1-"+name || config.User != "999:999" || r.WaitingFor != nil || r.Started {
+		if r.Image != "docker.io/library/x:1" || config.Image != "sha256:1" || r.Name != "kirikae-w1-"+name || config.User != "999:999" || r.WaitingFor != nil || r.Started {
 			t.Errorf("%s: %+v, %+v", name, r, config)
 		}
 		if len(host.Mounts) != len(c.Volumes) {

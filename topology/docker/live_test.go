@@ -238,29 +238,29 @@ func drop(ctx context.Context, world, node, chain string, rule ...string) (func(
 	return func(ctx context.Context) error { return table(ctx, "-D") }, table(ctx, "-A")
 }
 
-// create makes a world in this process, which ends with the test.
-func create(t *testing.T, c Config, defects map[string][]string) (topology.World, string) {
+// create makes a world in this process. It ends with the test, and leaves nothing.
+func create(t *testing.T, c Config) (topology.World, string) {
 	t.Helper()
 	c.Bin, c.Policy = os.Getenv(binVariable), images.Built
 	r, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { r.Close() })
 	folder := t.TempDir()
-	w, err := r.Create(t.Context(), twoRegion(t), topology.Options{Folder: folder, Defects: defects, Progress: func(s string) { t.Log(s) }})
+	w, err := r.Create(t.Context(), twoRegion(t), topology.Options{Folder: folder, Progress: func(s string) { t.Log(s) }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ended, cancel := context.WithCancel(context.Background())
+		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		if err := hosted.Serve(ended, w, nil); err != nil {
+		if err := hosted.Serve(ctx, w, nil); err != nil {
 			t.Error(err)
 		}
 		if all, err := left(context.Background(), w.About().ID); err != nil || len(all) > 0 {
 			t.Errorf("left: %v, %v", all, err)
 		}
-		r.Close()
 	})
 	return w, folder
 }

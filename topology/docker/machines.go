@@ -239,6 +239,9 @@ func (m *machines) Down(ctx context.Context) error {
 	if err := keepAcquirer(ctx, m.engine.Client, m.ground.File.ID, m.ground.File.Acquirer); err != nil {
 		m.ground.Say(fmt.Sprintf("the acquirer's log is lost: %v", err))
 	}
+	for _, b := range m.boxes {
+		b.expect("with its world")
+	}
 	errs = append(errs, removeWorld(ctx, m.engine.Client, m.ground.File.ID))
 	for _, b := range m.boxes {
 		b.release()

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/distribution/reference"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/api/types/network"
@@ -41,9 +42,15 @@ func request(world string, image images.Resolved, c containers.Container, files 
 	if err != nil {
 		return none, fmt.Errorf("publish the ports of %s: %w", c.Name, err)
 	}
+	// By its full name: a short one would be looked for below a mirror's, where the user has set one.
+	named, err := reference.ParseNormalizedNamed(image.Reference)
+	if err != nil {
+		return none, fmt.Errorf("container %s: read the image's name %s: %w", c.Name, image.Reference, err)
+	}
 	r := testcontainers.ContainerRequest{
-		Name: containers.FullName(world, c.Name), Image: image.ID, Entrypoint: c.Entrypoint, Cmd: c.Args, Env: c.Env, Labels: c.Labels, ExposedPorts: exposed,
+		Name: containers.FullName(world, c.Name), Image: named.String(), Entrypoint: c.Entrypoint, Cmd: c.Args, Env: c.Env, Labels: c.Labels, ExposedPorts: exposed,
 		ConfigModifier: func(x *container.Config) {
+			x.Image = image.ID // exactly the one that the report names
 			x.User = image.User
 			x.Hostname = c.Name
 			if c.Pod != "" {

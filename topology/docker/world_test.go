@@ -16,7 +16,7 @@ const maxMemory = 2560 << 20
 // TestWorld: what a world takes, and what its log files hold.
 func TestWorld(t *testing.T) {
 	e := live(t)
-	w, folder := create(t, Config{}, nil)
+	w, folder := create(t, Config{})
 	x, err := list(t.Context(), e.Client, containers.LabelWorld+"="+w.About().ID)
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,183 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kirikae/kirikae/topology"
+	"github.com/kirikae/kirikae/topology/containers"
+	"github.com/kirikae/kirikae/topology/hosted"
+	"github.com/kirikae/kirikae/topology/plan"
+	"github.com/kirikae/kirikae/topology/topologytest"
+)
+
+// turned is what becomes of a connection that a guard closes: somebody listens there, and not for this node.
+const turned = "closed"
+
+// view dials from inside nodes and says what it expects.
+type view struct {
+	t *testing.T
+	w topology.World
+}
+
+// sees expects all addresses to be one of the outcomes, dialled from inside a node.
+func (v view) sees(node, what string, addresses []string, outcomes ...string) {
+	v.t.Helper()
+	got, err := insideOf(v.t.Context(), v.w, node, addresses...)
+	if err != nil {
+		v.t.Fatalf("%s: dial from %s: %v", what, node, err)
+	}
+	for _, a := range addresses {
+		if !slices.Contains(outcomes, got[a]) {
+			v.t.Errorf("%s: from %s of world %s, %s is %q, want %v", what, node, v.w.About().ID, a, got[a], outcomes)
+		}
+	}
+}
+
+// TestIsolation: what the contract cannot know, as it is this runtime's: the WAN's own ports, the name server's, and the nodes of
+// another world. Whatever must be closed is seen open, or guarded, from where it may be.
+func TestIsolation(t *testing.T) {
+	live(t)
+	var worlds [2]topology.World
+	var folders [2]string
+	for i := range worlds { // one after the other: two at once are another test's
+		worlds[i], folders[i] = create(t, Config{})
+	}
+	var plans [2]plan.Plan
+	for i, folder := range folders {
+		f, err := hosted.ReadFile(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plans[i] = f.Plan
+	}
+	w, p, other := view{t, worlds[0]}, plans[0], plans[1]
+	const node, outside = "tokyo-params-1", "outside-acquirer-1"
+	shut := []string{topologytest.Refused, topologytest.Timeout, topologytest.Unreachable}
+
+	at := func(host string, port int) string { return net.JoinHostPort(host, fmt.Sprint(port)) }
+	wanPorts := func(host string) []string {
+		all := []string{at(host, 8474)}
+		for i := range p.Routes {
+			all = append(all, at(host, 20001+i))
+		}
+		return all
+	}
+	t.Run("WAN", func(t *testing.T) {
+		w.t = t
+		w.sees(node, "the WAN's API and taps", wanPorts(p.WANHost("tokyo")), turned)
+		w.sees(node, "the WAN at the other region", wanPorts(p.WANHost("osaka")), shut...)
+		w.sees(outside, "the WAN's API and taps", wanPorts(p.WANHost(topology.Outside)), turned)
+		links := worlds[0].Links() // through the same API, as the machine itself is let in
+		if _, err := links[0].Layers(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("names", func(t *testing.T) {
+		w.t = t
+		host, _, err := net.SplitHostPort(p.Names(true))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.sees(outside, "the public zone", []string{p.Names(true)}, topologytest.Open)
+		w.sees(outside, "the zone's console", []string{at(host, 8081)}, turned)
+		w.sees(node, "the outside's name server", []string{p.Names(true), at(host, 8081), at(host, 5354)}, shut...)
+	})
+	t.Run("another world", func(t *testing.T) {
+		var theirs, doors []string
+		for _, n := range other.Of("tokyo", "") {
+			for _, a := range n.Endpoints {
+				theirs = append(theirs, a)
+			}
+		}
+		for _, r := range other.Routes {
+			if r.From == "tokyo" {
+				doors = append(doors, r.Door)
+			}
+		}
+		all := slices.Concat(theirs, doors, wanPorts(other.WANHost("tokyo")))
+		view{t, worlds[1]}.sees(node, "its own", slices.Concat(theirs, doors), topologytest.Open)
+		w.t = t
+		w.sees(node, "another world's", all, shut...)
+		w.sees(outside, "another world's", all, shut...)
+	})
+	t.Run("dropped SYN at a door", func(t *testing.T) {
+		if why := noDrops(); why != nil {
+			t.Skipf("a packet cannot be dropped from here: %v", why)
+		}
+		w.t = t
+		r, ok := p.Route("tokyo", "osaka-mysql-1")
+		if !ok {
+			t.Fatal("no door from tokyo to osaka-mysql-1")
+		}
+		host, port, err := net.SplitHostPort(r.Door)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.sees(node, "the door", []string{r.Door}, topologytest.Open)
+		heal, err := drop(t.Context(), worlds[0].About().ID, containers.WAN, "INPUT", "-p", "tcp", "-d", host, "--dport", port, "--syn")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.sees(node, "the door of a WAN that drops", []string{r.Door}, topologytest.Timeout)
+		l, err := worlds[0].Link(r.Upstream())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := heal(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// A proxy's black hole is another thing: it accepts, and is silent.
+		if err := l.SetFault(t.Context(), topology.Fault{Kind: topology.BlackHole}); err != nil {
+			t.Fatal(err)
+		}
+		w.sees(node, "the door of a black hole", []string{r.Door}, topologytest.Open)
+		if err := l.SetFault(t.Context(), topology.Fault{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Run("containers that somebody else made", func(t *testing.T) { adopted(t, worlds[0], p) })
+}
+
+// adopted drives the containers of a world as those of a composed one are.
+func adopted(t *testing.T, w topology.World, p plan.Plan) {
+	e := live(t)
+	x := Nodes(e.Client, func(node string) string { return containers.FullName(w.About().ID, node) })
+	n, err := p.Node("osaka-params-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	is := func(want topology.State) {
+		t.Helper()
+		if s, err := x.State(t.Context(), n); err != nil || s != want {
+			t.Fatalf("%s is %s, %v; want %s", n.Name, s, err, want)
+		}
+	}
+	for _, step := range []struct {
+		do   func(context.Context, plan.Node) error
+		want topology.State
+	}{{x.Pause, topology.Paused}, {x.Resume, topology.Running}, {x.Pause, topology.Paused}, {x.Kill, topology.Stopped}, {func(ctx context.Context, n plan.Node) error { return x.Start(ctx, n, false) }, topology.Running}, {x.Stop, topology.Stopped}} {
+		if err := step.do(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+		is(step.want)
+	}
+	if err := x.Wipe(t.Context(), n); !errors.Is(err, topology.ErrUnsupported) {
+		t.Errorf("wiped: %v", err)
+	}
+	if err := x.Start(t.Context(), n, true); !errors.Is(err, topology.ErrUnsupported) {
+		t.Errorf("a parameter store alone: %v", err)
+	}
+	lines, err := x.Logs(t.Context(), n, 3)
+	if err != nil || len(lines) == 0 || len(lines) > 3 || strings.Contains(strings.Join(lines, ""), "\x00") {
+		t.Errorf("its log: %q, %v", lines, err)
+	}
+	if _, err := x.State(t.Context(), plan.Node{Name: "nobody"}); err == nil {
+		t.Error("a container that is not there has a state")
+	}
+}
