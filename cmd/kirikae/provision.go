@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -34,24 +35,33 @@ func provisionCommand() *cobra.Command {
 func doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
-		Short: "Say what this machine has and lacks for drills",
+		Short: "Say what this machine has and lacks for drills, for each runtime",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			lacking := 0
-			for _, n := range provision.Doctor(c.Context(), "") {
-				mark := "ok"
-				if !n.OK {
-					mark = "LACKS"
-					lacking++
-				}
-				fmt.Fprintf(c.OutOrStdout(), "%-6s %-14s %s (%s)\n", mark, n.Name, n.Have, n.Why)
-				if !n.OK {
-					fmt.Fprintf(c.OutOrStdout(), "       → %s\n", n.Fix)
+			path, err := self()
+			if err != nil {
+				return err
+			}
+			out := c.OutOrStdout()
+			found := steps.Doctor(c.Context(), filepath.Dir(path))
+			for _, f := range found {
+				fmt.Fprintf(out, "for %s\n", f.For)
+				for _, n := range f.Needs {
+					mark := "ok"
+					if !n.OK {
+						mark = "LACKS"
+					}
+					fmt.Fprintf(out, "  %-6s %-14s %s (%s)\n", mark, n.Name, n.Have, n.Why)
+					if !n.OK {
+						fmt.Fprintf(out, "         → %s\n", n.Fix)
+					}
 				}
 			}
-			if lacking > 0 {
-				return exitCode(steps.ExitEnvironment)
+			verdict, err := steps.Verdict(found)
+			if err != nil {
+				return err
 			}
+			fmt.Fprintln(out, verdict)
 			return nil
 		},
 	}

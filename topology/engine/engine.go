@@ -33,6 +33,7 @@ type Engine struct {
 	Arch    string // "amd64"
 	Kernel  string // the release of the kernel that its containers run on, as far as it says
 	ID      string // its own name for itself, the same over restarts of the engine
+	Root    string // folder where it keeps images and volumes, on its own machine
 	Memory  int64  // bytes that its containers share
 	CPUs    int    // that its containers share
 	Local   bool   // it answers on a unix socket of this machine
@@ -100,6 +101,7 @@ func (e *Engine) ask(ctx context.Context, patience time.Duration) error {
 	}
 	e.Version, e.API, e.OS, e.Arch = v.Version, v.APIVersion, v.Os, v.Arch
 	e.Kernel, e.ID, e.Memory, e.CPUs = info.Info.KernelVersion, info.Info.ID, info.Info.MemTotal, info.Info.NCPU
+	e.Root = info.Info.DockerRootDir
 	if e.OS != "linux" {
 		return fmt.Errorf("it runs %s containers, linux ones are needed", e.OS)
 	}
