@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
-	"strconv"
 	"sync"
 	"time"
 
@@ -14,16 +12,6 @@ import (
 
 	"github.com/kirikae/kirikae/topology"
 )
-
-// Site is one region's nodes, as clients of that region see them.
-type Site struct {
-	Name    string   // as errors and evidence name it; "": the first contact
-	Contact []string // "ip:port" of CQL
-	DC      string   // only nodes of it are ever dialled
-	// Translate leads from the "ip:port" at which a node says it answers to the one that reaches it from here, for a client that
-	// stands outside the region's network. Nodes that are not in it are dialled as they say. nil: all are.
-	Translate map[string]string
-}
 
 // Session reads and writes in one region, at LOCAL_QUORUM where nothing else is said. Nothing is retried.
 //
@@ -47,15 +35,6 @@ func Open(ctx context.Context, site Site) (*Session, error) {
 		name = site.Contact[0]
 	}
 	return open(ctx, cfg, name)
-}
-
-// translate is where a node is dialled that says it answers at an address.
-func (s Site) translate(host net.IP, port int) (net.IP, int) {
-	to, err := netip.ParseAddrPort(s.Translate[net.JoinHostPort(host.String(), strconv.Itoa(port))])
-	if err != nil { // not one of them, or not an address
-		return host, port
-	}
-	return net.IP(to.Addr().AsSlice()), int(to.Port())
 }
 
 // openNode connects to one node and to no other, to hear its own view.

@@ -72,25 +72,6 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
-func TestTranslate(t *testing.T) {
-	s := Site{Translate: map[string]string{"10.9.16.1:9042": "127.9.16.1:9142", "10.9.16.2:9042": "tokyo-2:9042"}}
-	for _, c := range []struct {
-		host string
-		port int
-		want string
-	}{
-		{"10.9.16.1", 9042, "127.9.16.1:9142"},
-		{"10.9.16.1", 9043, "10.9.16.1:9043"}, // none of them
-		{"10.9.32.1", 9042, "10.9.32.1:9042"},
-		{"10.9.16.2", 9042, "10.9.16.2:9042"}, // not an address
-	} {
-		host, port := s.translate(net.ParseIP(c.host), c.port)
-		if got := net.JoinHostPort(host.String(), fmt.Sprint(port)); got != c.want {
-			t.Errorf("%s:%d is dialled at %s, want %s", c.host, c.port, got, c.want)
-		}
-	}
-}
-
 func TestMissing(t *testing.T) {
 	p := func(address, schema string, tokens bool) peer { return peer{address, schema, tokens} }
 	a, b := p("a", "1", true), p("b", "1", true)

@@ -178,6 +178,34 @@ func TestGuardDown(t *testing.T) {
 	}
 }
 
+// TestDownWhateverHappens: an operation that does not hear that the world goes down keeps nothing alive.
+func TestDownWhateverHappens(t *testing.T) {
+	w := newOwned(testHost(t), Spec{DownBudget: 300 * time.Millisecond}, func(string) {})
+	f, g, _ := guarded(t, 0)
+	g.life, w.machines, w.guard = w.life, f, g
+	n := f.ground.File.Plan.Of("tokyo", topology.MySQL)[0]
+	begun, release := make(chan struct{}), make(chan struct{})
+	f.starts = func(context.Context, plan.Node) error {
+		close(begun)
+		<-release
+		return nil
+	}
+	started := make(chan error, 1)
+	go func() { started <- g.Start(t.Context(), n, false) }()
+	<-begun
+	err := w.down()
+	if err == nil || !strings.Contains(err.Error(), "the operation on tokyo-mysql-1 to give up") || f.downs != 1 {
+		t.Errorf("%v, the machines went down %d times", err, f.downs)
+	}
+	if again := w.down(); again != err {
+		t.Errorf("again: %v", again)
+	}
+	close(release)
+	if err := <-started; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestWatch: a wait ends with what it waits for, with its caller, or with the node that it needs.
 func TestWatch(t *testing.T) {
 	f, g, _ := guarded(t, 0)

@@ -72,7 +72,9 @@ func (w *owned) down() error {
 		defer cancel()
 		var errs []error
 		if w.machines != nil {
-			errs = append(errs, w.guard.close(ctx), w.machines.Down(ctx))
+			patience, stop := context.WithTimeout(ctx, budget/3) // what does not give up must not keep the rest from ending
+			errs = append(errs, w.guard.close(patience), w.machines.Down(ctx))
+			stop()
 		}
 		if w.file.State != "" {
 			errs = append(errs, os.RemoveAll(w.file.State))

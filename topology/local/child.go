@@ -22,6 +22,7 @@ import (
 // when the *thread* that forked ends, and Go ends threads as it likes.
 type spawner struct {
 	requests chan spawn
+	over     chan struct{} // closed when nothing is to be started any more
 	done     chan struct{}
 }
 
@@ -31,12 +32,17 @@ type spawn struct {
 }
 
 func newSpawner() *spawner {
-	s := &spawner{requests: make(chan spawn), done: make(chan struct{})}
+	s := &spawner{requests: make(chan spawn), over: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		for r := range s.requests {
-			r.result <- r.cmd.Start()
+		for {
+			select {
+			case r := <-s.requests:
+				r.result <- r.cmd.Start()
+			case <-s.over:
+				return
+			}
 		}
 	}()
 	return s
@@ -44,13 +50,17 @@ func newSpawner() *spawner {
 
 func (s *spawner) start(cmd *exec.Cmd) error {
 	r := spawn{cmd, make(chan error, 1)}
-	s.requests <- r
-	return <-r.result
+	select {
+	case s.requests <- r:
+		return <-r.result
+	case <-s.over:
+		return errors.New("the world is down")
+	}
 }
 
 // close ends the thread. Children that still live get the parent-death signal.
 func (s *spawner) close() {
-	close(s.requests)
+	close(s.over)
 	<-s.done
 }
 

@@ -17,9 +17,6 @@ import (
 // Name of this runtime.
 const Name = "local"
 
-// AcquirerFile is the acquirer's append-only log, in the run folder: it outlives the world.
-const AcquirerFile = hosted.AcquirerFile
-
 // Config says what worlds are made from. Attach and Sweep need CacheDir only.
 type Config struct {
 	Install  provision.Install

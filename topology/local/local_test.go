@@ -62,7 +62,7 @@ func half(t *testing.T, bypass bool) *machines {
 	dir := t.TempDir()
 	p := lay(claim.Octet)
 	file := hosted.File{ID: "wtest", Plan: p, Toxiproxy: p.Toxiproxy(), Names: p.Names(false), LinkLock: filepath.Join(dir, "links.lock"),
-		State: dir, Logs: dir, Acquirer: filepath.Join(dir, AcquirerFile), Secret: "secret"}
+		State: dir, Logs: dir, Acquirer: filepath.Join(dir, hosted.AcquirerFile), Secret: "secret"}
 	m := newMachines(Config{Paymentd: "/nowhere/paymentd"}, hosted.Ground{File: file, Bypass: bypass})
 	t.Cleanup(func() {
 		if err := m.Down(context.Background()); err != nil {
@@ -223,6 +223,15 @@ func TestDeath(t *testing.T) {
 	}
 	if err := hosted.Watch(t.Context(), m, []plan.Node{c.spec}, func(context.Context) error { return nil }); err != nil {
 		t.Errorf("a wait that succeeded: %v", err)
+	}
+}
+
+// TestNothingStartsAfterDown: also not what did not give up in time.
+func TestNothingStartsAfterDown(t *testing.T) {
+	s := newSpawner()
+	s.close()
+	if err := s.start(exec.Command("true")); err == nil || !strings.Contains(err.Error(), "the world is down") {
+		t.Errorf("%v", err)
 	}
 }
 
