@@ -80,7 +80,7 @@ Exit codes: 0 passed · 1 failed · 2 usage · 3 inconclusive · 4 environment �
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &steps.UsageError{Text: fmt.Sprintf("%v\nSee: %s --help", err, c.CommandPath())}
 	})
-	c.AddCommand(runCommand(), planCommand(), operateCommand(), checkCommand(), reportCommand(), upCommand(), downCommand(), dnsCommand(),
+	c.AddCommand(runCommand(), planCommand(), runbookCommand(), operateCommand(), pauseCommand(), continueCommand(), approveCommand(), checkCommand(), reportCommand(), upCommand(), downCommand(), dnsCommand(),
 		worldCommand(), provisionCommand(), imagesCommand(), composeCommand(), doctorCommand())
 	for _, sub := range c.Commands() {
 		sub.Args = usageArgs(sub.Args)

@@ -60,14 +60,23 @@ type field struct {
 }
 
 func read(fsys fs.FS, file string) (*source, error) {
+	s, root, err := document(fsys, file)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.procedure(root)
+}
+
+// document reads a file that holds one YAML document.
+func document(fsys fs.FS, file string) (*source, ast.Node, error) {
 	b, err := fs.ReadFile(fsys, file)
 	if err != nil {
-		return nil, fmt.Errorf("read procedure %s: %w", file, err)
+		return nil, nil, fmt.Errorf("read %s: %w", file, err)
 	}
 	s := &source{file: file}
 	parsed, err := parser.ParseBytes(b, 0)
 	if err != nil {
-		return nil, s.syntax(err)
+		return nil, nil, s.syntax(err)
 	}
 	var docs []ast.Node
 	for _, d := range parsed.Docs {
@@ -77,11 +86,11 @@ func read(fsys fs.FS, file string) (*source, error) {
 	}
 	switch {
 	case len(docs) == 0:
-		return nil, &PlaceError{File: file, Line: 1, Column: 1, Says: "the file is empty, expected a procedure"}
+		return nil, nil, &PlaceError{File: file, Line: 1, Column: 1, Says: "the file is empty, expected a procedure"}
 	case len(docs) > 1:
-		return nil, s.at(docs[1], "a second document, expected one procedure in a file")
+		return nil, nil, s.at(docs[1], "a second document, expected one procedure in a file")
 	}
-	return s, s.procedure(docs[0])
+	return s, docs[0], nil
 }
 
 // syntax gives what the YAML parser says with its place in the usual form.
