@@ -17,38 +17,39 @@ import (
 )
 
 func TestEverySlotIsOneRecord(t *testing.T) {
-	p := newPlatform(t, "tokyo")
-	plan := p.plan(p.host)
-	plan.PaymentRate, plan.ProbeRate = 50, 100
-	run := play(t, plan, time.Second, func(l *Load) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		if err := l.Steady(ctx, 500*time.Millisecond); err != nil {
-			t.Error(err)
+	synctest.Test(t, func(t *testing.T) {
+		p, end := newMemoryPlatform(t, "tokyo")
+		defer end()
+		plan := p.plan(p.host)
+		plan.PaymentRate, plan.ProbeRate = 50, 100
+		run := play(t, plan, time.Second, func(l *Load) {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			if err := l.Steady(ctx, 500*time.Millisecond); err != nil {
+				t.Error(err)
+			}
+		})
+		a := accounts(t, run)
+		if a["payment"].Slots < 70 || a["probe"].Slots < 140 {
+			t.Errorf("accounts %+v", a)
+		}
+		keys := map[string]bool{}
+		for _, o := range run.Operations {
+			if o.Outcome != history.OK || o.Wire != 1 || o.Status != 200 || o.Site != "tokyo" || o.Node != "tokyo-app-1" || o.Epoch != 3 ||
+				o.Sent < o.Intended || o.Finished < o.Sent {
+				t.Fatalf("%+v", o)
+			}
+			if o.Stream == history.StreamPayment {
+				if keys[o.Key] {
+					t.Errorf("key %s twice", o.Key)
+				}
+				keys[o.Key] = true
+			}
+		}
+		if len(p.applied) != len(keys) || p.probes != a["probe"].Slots {
+			t.Errorf("applied %d payments of %d, %d probes of %d", len(p.applied), len(keys), p.probes, a["probe"].Slots)
 		}
 	})
-	a := accounts(t, run)
-	if a["payment"].Slots < 70 || a["probe"].Slots < 140 {
-		t.Errorf("accounts %+v", a)
-	}
-	keys := map[string]bool{}
-	for _, o := range run.Operations {
-		if o.Outcome != history.OK || o.Wire != 1 || o.Status != 200 || o.Site != "tokyo" || o.Node != "tokyo-app-1" || o.Epoch != 3 ||
-			o.Sent < o.Intended || o.Finished < o.Sent {
-			t.Fatalf("%+v", o)
-		}
-		if o.Stream == history.StreamPayment {
-			if keys[o.Key] {
-				t.Errorf("key %s twice", o.Key)
-			}
-			keys[o.Key] = true
-		}
-	}
-	if len(p.applied) != len(keys) || p.probes != a["probe"].Slots {
-		t.Errorf("applied %d payments of %d, %d probes of %d", len(p.applied), len(keys), p.probes, a["probe"].Slots)
-	}
-	t.Logf("payment %+v", a["payment"])
-	t.Logf("probe %+v", a["probe"])
 }
 
 // A server applies a payment and drops the connection, on connections that were used before: net/http would send a replayable
