@@ -157,7 +157,7 @@ func (b *builder) use(ctx context.Context, id string, cql network.Port, at *late
 			if err == nil {
 				return nil
 			}
-			at.set(oneLine(err))
+			at.set("no CQL yet: " + oneLine(err))
 			if ctx.Err() == nil && !isConnecting(err) {
 				return err
 			}
