@@ -99,8 +99,8 @@ func judgeProcedure(entries []history.Entry) (planned, confirmed, manual int64, 
 		return b.judge()
 	}
 	skipped, passedAt := skips(entries), map[string]int{} // step → place of its first skip: from there on later steps may begin
-	begun, done := map[string]int{}, map[string]int{}   // step → place in the journal of its first announcement and first confirm
-	open, acted := map[string]bool{}, map[string]bool{} // steps that the present operator has announced, and acted on
+	begun, done := map[string]int{}, map[string]int{}     // step → place in the journal of its first announcement and first confirm
+	open, acted := map[string]bool{}, map[string]bool{}   // steps that the present operator has announced, and acted on
 	persons := map[string]bool{}
 	var last, failed *history.Entry
 	ended := false
