@@ -14,6 +14,7 @@ import (
 	"github.com/testcontainers/testcontainers-go/log"
 
 	"github.com/kirikae/kirikae/topology"
+	"github.com/kirikae/kirikae/topology/containers"
 	"github.com/kirikae/kirikae/topology/engine"
 	"github.com/kirikae/kirikae/topology/hosted"
 	"github.com/kirikae/kirikae/topology/images"
@@ -175,15 +176,9 @@ func (r *Runtime) Create(ctx context.Context, t topology.Topology, o topology.Op
 // engines are the products' versions, as far as the images say; servers confirm them.
 func engines(e *engine.Engine, set images.Set) map[string]string {
 	m := map[string]string{"docker": e.Version, "toxiproxy": wan.Version()}
-	for _, im := range set {
-		if im.Install == nil || im.Source == images.SourceOfficial {
-			continue // a tag such as 9.7 stands for many versions: what the servers say is taken
-		}
-		if im.Install.MySQL != nil {
-			m["mysql"] = im.Install.MySQL.Version
-		}
-		if im.Install.Cassandra != nil {
-			m["cassandra"] = im.Install.Cassandra.Version
+	for _, name := range []string{containers.ImageMySQL, containers.ImageCassandra} {
+		if v := set[name].Version; v != "" { // of an official one, whose tag may stand for many, what the servers say is taken
+			m[name] = v
 		}
 	}
 	return m

@@ -77,8 +77,20 @@ func (b *builder) build(ctx context.Context, t Table) (Set, error) {
 	}
 	r := NewResolver(b.engine, b.o)
 	r.say = b.say
-	return r.resolve(ctx, Built, t, b.in)
+	set, err := r.resolve(ctx, Built, t, b.in)
+	if err != nil {
+		return nil, err
+	}
+	for name, i := range set {
+		if _, err := b.engine.ImageTag(ctx, client.ImageTagOptions{Source: i.ID, Target: Alias(name)}); err != nil {
+			return nil, fmt.Errorf("name image %s %s: %w", i.Reference, Alias(name), err)
+		}
+	}
+	return set, nil
 }
+
+// Alias is the name under which the newest image that was built is always found: a compose file cannot know its digest.
+func Alias(name string) string { return "kirikae/" + name + ":built" }
 
 // lacks are the images that are not there as they should be.
 func (b *builder) lacks(ctx context.Context, t Table) ([]plan, error) {
@@ -158,8 +170,7 @@ func (b *builder) base(ctx context.Context, p plan) error {
 	case recipeMySQL:
 		t, err = mysqlTree(b.in.install, p.own)
 	default:
-		t = tree{}
-		t.system(p.own, "/tmp")
+		t = scratchTree(p.own)
 	}
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 type Engine interface {
 	ImageInspect(ctx context.Context, image string, o ...client.ImageInspectOption) (client.ImageInspectResult, error)
 	ImageList(ctx context.Context, o client.ImageListOptions) (client.ImageListResult, error)
+	ImageTag(ctx context.Context, o client.ImageTagOptions) (client.ImageTagResult, error)
 	ImagePull(ctx context.Context, ref string, o client.ImagePullOptions) (client.ImagePullResponse, error)
 	DistributionInspect(ctx context.Context, ref string, o client.DistributionInspectOptions) (client.DistributionInspectResult, error)
 	ImageImport(ctx context.Context, source client.ImageImportSource, ref string, o client.ImageImportOptions) (client.ImageImportResult, error)

@@ -79,6 +79,17 @@ func (t tree) system(own owner, home string) {
 	t.text("/etc/nsswitch.conf", []byte("passwd: files\ngroup: files\nhosts: files dns\n"), 0o644)
 }
 
+// scratchTree is what stands below programs that need no server: the folder of their data belongs to them, as a volume takes over
+// whose it is.
+func scratchTree(own owner) tree {
+	t := tree{}
+	t.system(own, "/tmp")
+	if own != root {
+		t.dir("/data", 0o755, own)
+	}
+	return t
+}
+
 // write writes the tree as a tar, folders before what is in them, always in the same way.
 func (t tree) write(w *tar.Writer, below string) error {
 	all := map[string]node{}

@@ -66,6 +66,13 @@ func RunMySQL(ctx context.Context, m MySQL, say Say) error {
 			return err
 		}
 	}
+	// A server that was killed leaves its socket's lock with its process number, which is another's here after a restart: a thread of
+	// this program, of all things. Nobody else can be using this volume.
+	for _, left := range []string{o.Socket(), o.Socket() + ".lock"} {
+		if err := os.Remove(left); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove what a killed server left: %w: %w", topology.ErrEnvironment, err)
+		}
+	}
 	cmd := mysql.Command(*in.MySQL, o)
 	if err := writeFiles(cmd.Files); err != nil {
 		return err
