@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -105,14 +106,20 @@ func (l *log) String() string {
 	return l.b.String()
 }
 
-// free returns an address that nobody listens on.
-func free(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// free returns n addresses that nobody listens on, or will: of a host that only this process uses.
+func free(t *testing.T, n int) []string {
+	t.Helper()
+	pid := os.Getpid()
+	var all []string
+	for range n {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.252.%d.%d:0", pid>>8&0xff, pid&0xff))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // when all are found
+		all = append(all, l.Addr().String())
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return all
 }
 
 // start runs a part until stop is called, which returns its exit code.
@@ -174,9 +181,9 @@ func until(t *testing.T, limit time.Duration, url string, f func(code int, body 
 func healthy(code int, _ string) bool { return code == 200 }
 
 func TestStopsInOrder(t *testing.T) {
-	addr, path := free(t), filepath.Join(t.TempDir(), "charges")
+	addr, path := free(t, 1)[0], filepath.Join(t.TempDir(), "charges")
 	l, stop := start(t, "acquirer", "--listen", addr, "--log", path, "--latency", "500ms", "--node", "outside-acquirer-1")
-	until(t, 5*time.Second, "http://"+addr+"/healthz", healthy)
+	until(t, time.Minute, "http://"+addr+"/healthz", healthy)
 	type answer struct {
 		code int
 		body string
@@ -186,12 +193,12 @@ func TestStopsInOrder(t *testing.T) {
 		code, _, body := ask(t, "POST", "http://"+addr+"/charges", `{"payment":"p","request":"p","yen":1}`)
 		got <- answer{code, body}
 	}()
-	until(t, 5*time.Second, "http://"+addr+"/charges/p", func(_ int, body string) bool { return strings.Contains(body, `"charges":1`) })
+	until(t, time.Minute, "http://"+addr+"/charges/p", func(_ int, body string) bool { return strings.Contains(body, `"charges":1`) })
 	began := time.Now()
 	if code := stop(); code != 0 {
 		t.Errorf("exit %d", code)
 	}
-	if d := time.Since(began); d > 2*time.Second {
+	if d := time.Since(began); d > 20*time.Second {
 		t.Errorf("stopped after %s", d)
 	}
 	if a := <-got; a.code != 200 {
@@ -204,10 +211,10 @@ func TestStopsInOrder(t *testing.T) {
 
 func TestAnApplicationWithoutStoresServesItsState(t *testing.T) {
 	t.Setenv(secretEnv, "s3cret")
-	store, app, entry := free(t), free(t), free(t)
+	at := free(t, 4)
+	store, app, entry, nobody := at[0], at[1], at[2], at[3]
 	start(t, "params", "--listen", store, "--file", filepath.Join(t.TempDir(), "p"))
-	until(t, 5*time.Second, "http://"+store+"/healthz", healthy)
-	nobody := free(t)
+	until(t, time.Minute, "http://"+store+"/healthz", healthy)
 	values, err := json.Marshal(map[string]any{"values": map[string]string{
 		"mysql.endpoint": nobody, "cassandra.endpoints": nobody, "cassandra.dc": "tokyo", "epoch": "1",
 		"acquirer.endpoint": "http://" + nobody, "cluster.form": "true", "batch.enabled": "false",
@@ -219,7 +226,7 @@ func TestAnApplicationWithoutStoresServesItsState(t *testing.T) {
 		t.Fatalf("%d %s", code, body)
 	}
 	l, stop := start(t, "online", "--listen", app, "--site", "tokyo", "--node", "tokyo-app-1", "--params", "http://"+store, "--defect", "new-request-key")
-	until(t, 5*time.Second, "http://"+app+"/healthz", func(code int, body string) bool {
+	until(t, time.Minute, "http://"+app+"/healthz", func(code int, body string) bool {
 		return code == 503 && strings.Contains(body, "ledger: ")
 	})
 	code, h, body := ask(t, "POST", "http://"+app+"/payments", `{"from":1,"to":2,"yen":1}`, "X-Payment-Key", "k")
@@ -233,7 +240,7 @@ func TestAnApplicationWithoutStoresServesItsState(t *testing.T) {
 		t.Errorf("log %s", l)
 	}
 	_, stopGateway := start(t, "gateway", "--listen", entry, "--site", "tokyo", "--node", "tokyo-gateway-1", "--backends", app+","+nobody)
-	until(t, 5*time.Second, "http://"+entry+"/status", func(code int, body string) bool {
+	until(t, time.Minute, "http://"+entry+"/status", func(code int, body string) bool {
 		return code == 200 && strings.Count(body, `"healthy":false`) == 2 && strings.Contains(body, "refused")
 	})
 	if code, h, _ := ask(t, "POST", "http://"+entry+"/payments", `{}`); code != 503 || h.Get("X-Executed") != "none" {
@@ -241,7 +248,7 @@ func TestAnApplicationWithoutStoresServesItsState(t *testing.T) {
 	}
 	for name, stop := range map[string]func() int{"online": stop, "gateway": stopGateway} {
 		began := time.Now()
-		if code := stop(); code != 0 || time.Since(began) > 2*time.Second {
+		if code := stop(); code != 0 || time.Since(began) > 20*time.Second {
 			t.Errorf("%s: exit %d after %s", name, code, time.Since(began))
 		}
 	}

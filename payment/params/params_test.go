@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -146,8 +147,16 @@ func TestHTTP(t *testing.T) {
 }
 
 func TestClients(t *testing.T) {
-	server := httptest.NewServer(open(t, filepath.Join(t.TempDir(), "p")).Handler())
-	c := NewClient(server.Listener.Addr().String(), server.Client().Transport, time.Second)
+	pid := os.Getpid()
+	l, err := net.Listen("tcp", fmt.Sprintf("127.252.%d.%d:0", pid>>8&0xff, pid&0xff)) // nobody else takes its port when it is closed
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(open(t, filepath.Join(t.TempDir(), "p")).Handler())
+	server.Listener.Close()
+	server.Listener = l
+	server.Start()
+	c := NewClient(server.Listener.Addr().String(), server.Client().Transport, time.Minute)
 	var all sync.WaitGroup
 	for i := range 8 {
 		all.Go(func() {
@@ -164,7 +173,7 @@ func TestClients(t *testing.T) {
 		t.Errorf("a version that differs: %v", err)
 	}
 	server.Close()
-	if _, err := NewClient(server.URL, nil, time.Second).Get(t.Context()); !errors.Is(err, payment.ErrNotExecuted) {
+	if _, err := NewClient(server.URL, nil, time.Minute).Get(t.Context()); !errors.Is(err, payment.ErrNotExecuted) {
 		t.Errorf("nobody there: %v", err)
 	}
 }
