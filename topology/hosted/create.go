@@ -165,10 +165,10 @@ func (w *owned) open(ctx context.Context) error {
 
 // Budgets of a start. They are for a loaded machine; a free one needs a tenth.
 const (
-	openBudget    = 60 * time.Second
-	ringBudget    = 120 * time.Second
-	mysqlBudget   = 60 * time.Second
-	serviceBudget = 30 * time.Second
+	openBudget    = 120 * time.Second
+	ringBudget    = 240 * time.Second
+	mysqlBudget   = 180 * time.Second
+	serviceBudget = 120 * time.Second
 )
 
 // start starts the nodes of a kind at a site, all at once.
