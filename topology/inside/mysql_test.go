@@ -86,8 +86,14 @@ func TestOrderlyStop(t *testing.T) {
 		}
 		// The second start bootstraps nothing, also without a secret.
 		s.boot = func(context.Context) error { t.Error("bootstrapped twice"); return nil }
+		for _, left := range []string{"data/mysqld.sock", "data/mysqld.sock.lock"} { // of a server that was killed
+			must(t, writeFile(s.path(left), "7"))
+		}
 		if err := s.run(t.Context(), "exit 7"); !isStatus(err, 7) {
 			t.Errorf("the second start: %v", err)
+		}
+		if s.there("data/mysqld.sock") || s.there("data/mysqld.sock.lock") {
+			t.Error("a killed server's socket is in the way")
 		}
 	}
 }

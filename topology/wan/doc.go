@@ -9,6 +9,12 @@
 // brings it there. A cut or a denial disables the proxy: old connections are closed, new ones refused. Everything else is done
 // by the toxic, in place, on living connections.
 //
+// # In a container
+//
+// The WAN of a world of containers stands in the networks of the nodes that it keeps apart. What is for the machine only is
+// guarded by source address (Guard): the API, and the taps, by which a process of the machine comes to a door through the engine's
+// port publishing and so passes the same proxy as the dialling site.
+//
 // # The wedge
 //
 // toxiproxy 2.12 replaces or updates a toxic by interrupting the goroutine that runs it, under the lock that every other call
