@@ -24,17 +24,21 @@ type Session struct {
 
 // Open connects to a region. It ends within ctx, or after some seconds.
 func Open(ctx context.Context, site Site) (*Session, error) {
+	name := site.Name
+	if name == "" && len(site.Contact) > 0 {
+		name = site.Contact[0]
+	}
+	return open(ctx, siteConfig(site), name)
+}
+
+func siteConfig(site Site) *gocql.ClusterConfig {
 	cfg := config(site.Contact...)
 	cfg.HostFilter = gocql.DataCentreHostFilter(site.DC)
 	cfg.PoolConfig.HostSelectionPolicy = gocql.DCAwareRoundRobinPolicy(site.DC)
 	if len(site.Translate) > 0 {
 		cfg.AddressTranslator = gocql.AddressTranslatorFunc(site.translate)
 	}
-	name := site.Name
-	if name == "" && len(site.Contact) > 0 {
-		name = site.Contact[0]
-	}
-	return open(ctx, cfg, name)
+	return cfg
 }
 
 // openNode connects to one node and to no other, to hear its own view.
