@@ -32,7 +32,7 @@ func TestRunbooksAreUpToDate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, file := range there {
-		if _, ok := want[filepath.Base(file)]; !ok {
+		if _, ok := want[filepath.Base(file)]; !ok && filepath.Base(file) != "README.md" {
 			t.Errorf("docs/runbooks/%s is of no procedure: remove it", filepath.Base(file))
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kirikae/kirikae/drill/history"
@@ -15,20 +16,27 @@ import (
 
 // fake is an action over a switch. Its fields say what goes wrong.
 type fake struct {
-	on       bool
-	acts     int
-	checkErr error
-	actErr   error // returned by Act
-	broken   bool  // Act changes nothing
-	late     int   // so many confirms do not hold though the switch is on
-	stuck    bool  // confirm never holds
-	notes    bool  // Act notes before it changes anything
-	writes   []string
-	person   bool // the switch turns on by itself when it is asked for the second time
-	asked    int
+	on         bool
+	acts       int
+	checkErr   error
+	checkAfter int   // so many checks hold before checkErr
+	actErr     error // returned by Act
+	broken     bool  // Act changes nothing
+	late       int   // so many confirms do not hold though the switch is on
+	stuck      bool  // confirm never holds
+	notes      bool  // Act notes before it changes anything
+	writes     []string
+	person     bool // the switch turns on by itself when it is asked for the second time
+	asked      int
 }
 
-func (f *fake) Check(context.Context) (Seen, error) { return Seen{"on": f.on}, f.checkErr }
+func (f *fake) Check(context.Context) (Seen, error) {
+	if f.checkAfter > 0 {
+		f.checkAfter--
+		return Seen{"on": f.on}, nil
+	}
+	return Seen{"on": f.on}, f.checkErr
+}
 
 func (f *fake) Act(_ context.Context, n Notes) (Seen, error) {
 	f.acts++
@@ -104,6 +112,11 @@ func operate(path string, rb Runbook, o Options) (err error) {
 	}
 	o.Kill = func() { panic(errDied) }
 	return Run(context.Background(), rb, j, o)
+}
+
+// bubble is a test in whose bubble time passes only when everybody waits: no budget ends because the machine is busy.
+func bubble(f func(*testing.T)) func(*testing.T) {
+	return func(t *testing.T) { synctest.Test(t, f) }
 }
 
 func unsynced(*os.File) error { return nil }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kirikae/kirikae/drill/history"
@@ -119,16 +120,19 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child lights one lamp, which is a file beside the journal.
+// child lights one lamp, which is a file beside the journal. Told so, it stops itself between its intent and its act.
 func child(path string) int {
 	crash, err := ParseCrash(os.Getenv(CrashVariable))
 	if err == nil {
 		var j *Journal
 		if j, err = Open(path); err == nil {
-			rb := book(&fake{on: false})
-			rb.Steps[0].Action = lamp{path + ".lamp"}
-			rb.Steps[0].Budget = time.Minute
-			err = Run(context.Background(), rb, j, Options{Who: "child", Crash: crash, Progress: func(ev Event) { fmt.Println(ev.Kind) }})
+			rb := lamps(path)
+			err = Run(context.Background(), rb, j, Options{Who: "child", Crash: crash, Progress: func(ev Event) {
+				fmt.Println(ev.Kind)
+				if _, told := os.LookupEnv("RUNBOOK_TEST_STOP"); told && ev.Kind == history.EntryIntent {
+					stopHere(path + ".awake")
+				}
+			}})
 		}
 	}
 	if err != nil {
@@ -136,6 +140,27 @@ func child(path string) int {
 		return 1
 	}
 	return 0
+}
+
+// lamps is the runbook of a child.
+func lamps(path string) Runbook {
+	rb := book(&fake{})
+	rb.Steps[0].Action = lamp{path + ".lamp"}
+	rb.Steps[0].Budget = time.Hour
+	return rb
+}
+
+// stopHere stops this process, and returns once it goes on and may: a signal to oneself takes a moment to arrive.
+func stopHere(awake string) {
+	if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
+		panic(err)
+	}
+	for {
+		if _, err := os.Stat(awake); err == nil {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 func operator(t *testing.T, path, crash string) (*exec.Cmd, *bufio.Scanner) {
@@ -209,4 +234,107 @@ func TestStoppedProcessKeepsTheJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	j.Close()
+}
+
+// later is a clock that is ahead.
+type later struct{ by time.Duration }
+
+func (l later) Now() history.Instant { return history.Monotonic{}.Now().Add(l.by) }
+
+// waitStopped waits until a process is stopped.
+func waitStopped(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !stopped(pid); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d has not stopped", pid)
+		}
+	}
+}
+
+// An operator is stopped between its intent and its act. Another one takes the journal, finishes, and the world changes; then
+// the first one wakes. Its budget is not over, its lock is held, and it must not act.
+func TestStoppedProcessDoesNotActWhenItWakes(t *testing.T) {
+	path := journal(t)
+	t.Setenv("RUNBOOK_TEST_STOP", "1")
+	cmd, out := operator(t, path, "")
+	for out.Scan() && out.Text() != history.EntryIntent {
+	}
+	waitStopped(t, cmd.Process.Pid)
+	if _, err := Open(path); !errors.Is(err, ErrHeld) {
+		t.Fatalf("a second operator: %v", err)
+	}
+	_, err := TakeOver(path, "second", "it hangs", nil)
+	if !errors.Is(err, ErrCannot) || !strings.Contains(err.Error(), "in the middle of an act, whose budget ends in") {
+		t.Fatalf("its act may still be going on: %v", err)
+	}
+	j, err := TakeOver(path, "second", "it hangs", later{2 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path); !errors.Is(err, ErrHeld) {
+		t.Errorf("a third operator: %v", err)
+	}
+	if err := Run(t.Context(), lamps(path), j, Options{Who: "second"}); err != nil {
+		t.Fatal(err)
+	}
+	j.Close()
+	if err := os.Remove(path + ".lamp"); err != nil { // whoever lights it again is seen
+		t.Fatal(err)
+	}
+	before := told(t, path)
+
+	if err := os.WriteFile(path+".awake", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	last := ""
+	for out.Scan() {
+		last = out.Text()
+	}
+	if err := cmd.Wait(); err == nil || !strings.Contains(last, ErrJournalLost.Error()) {
+		t.Errorf("%v: %s", err, last)
+	}
+	if _, err := os.Stat(path + ".lamp"); err == nil {
+		t.Error("it acted")
+	}
+	if after := told(t, path); after != before || !strings.HasPrefix(after, "begin, note, intent 1, takeover, begin, ") || !strings.HasSuffix(after, "end") {
+		t.Errorf("%s", after)
+	}
+}
+
+// An operator that was stopped for longer than its step may take does not act either, though nobody has taken its place.
+func TestSleptPastItsBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path, f := journal(t), &fake{}
+		rb := book(f)
+		rb.Steps[0].Budget = 20 * time.Millisecond
+		err := operate(path, rb, Options{Progress: func(ev Event) {
+			if ev.Kind == history.EntryIntent {
+				time.Sleep(25 * time.Millisecond)
+			}
+		}})
+		if err == nil || !strings.Contains(err.Error(), "it has not acted: its budget of 20ms ended") || f.acts > 0 {
+			t.Errorf("%v; %d acts", err, f.acts)
+		}
+	})
+}
+
+func TestTakeOverIsForStoppedOperators(t *testing.T) {
+	path := journal(t)
+	if _, err := TakeOver(path, "second", "why not", nil); err == nil {
+		t.Error("there is no journal")
+	}
+	j, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := TakeOver(path, "second", "why not", nil); !errors.Is(err, ErrCannot) || !strings.Contains(err.Error(), "and that one runs") {
+		t.Errorf("its holder runs: %v", err)
+	}
+	j.Close()
+	if _, err := TakeOver(path, "second", "why not", nil); !errors.Is(err, ErrCannot) || !strings.Contains(err.Error(), "nothing to take over") {
+		t.Errorf("nobody holds it: %v", err)
+	}
 }

@@ -20,3 +20,15 @@ func (l lamp) Confirm(context.Context, Notes) (Seen, error) {
 	_, err := os.Stat(l.path)
 	return nil, err
 }
+
+func (k *keeper) Act(ctx context.Context, n Notes) (Seen, error) {
+	saw, err := k.fake.Act(ctx, n)
+	if err != nil {
+		return saw, err
+	}
+	if _, err := n.(Keeper).Keep("../x", nil); err != nil {
+		saw["refused"] = err.Error()
+	}
+	saw["kept"], err = n.(Keeper).Keep("output.txt", []byte("long"))
+	return saw, err
+}

@@ -159,7 +159,12 @@ func fence(text string) string {
 	var b strings.Builder
 	b.WriteString("\n    ```sh\n")
 	for line := range strings.Lines(text) {
-		b.WriteString(strings.TrimRight("    "+line, " "))
+		if strings.TrimSpace(line) == "" {
+			line = "\n"
+		} else {
+			line = "    " + line
+		}
+		b.WriteString(line)
 	}
 	if !strings.HasSuffix(text, "\n") {
 		b.WriteByte('\n')

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kirikae/kirikae/drill/history"
@@ -42,7 +43,7 @@ func TestRun(t *testing.T) {
 		"nobody comes": {fakes: []*fake{{}, {}}, manual: true, budget: 5 * time.Millisecond,
 			want: "begin, note, wait 1, failed 1", err: "last saw: the switch is off"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, bubble(func(t *testing.T) {
 			path, rb := journal(t), book(c.fakes...)
 			rb.Steps[0].Manual = c.manual
 			if c.budget > 0 {
@@ -61,7 +62,7 @@ func TestRun(t *testing.T) {
 			if strings.HasPrefix(c.want, "begin, refused") && !errors.Is(err, ErrPreflight) {
 				t.Errorf("%v is no ErrPreflight", err)
 			}
-		})
+		}))
 	}
 }
 
@@ -318,20 +319,22 @@ func TestAttempts(t *testing.T) {
 
 // A confirm that hangs is cut off, and asked again within the budget.
 func TestHangingReadIsBounded(t *testing.T) {
-	path := journal(t)
-	rb := book(&fake{})
-	rb.Steps[0].Action = &hanging{hangs: 2}
-	if err := operate(path, rb, Options{Read: time.Millisecond}); err != nil {
-		t.Fatal(err)
-	}
-	if got := told(t, path); got != "begin, note, intent 1, act 1, confirm 1, end" {
-		t.Error(got)
-	}
-	rb.Steps[0].Action, rb.Steps[0].Budget = &hanging{hangs: 1 << 30}, 20*time.Millisecond
-	err := operate(journal(t), rb, Options{Read: time.Millisecond})
-	if err == nil || !strings.Contains(err.Error(), "budget of 20ms ended") {
-		t.Error(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		path := journal(t)
+		rb := book(&fake{})
+		rb.Steps[0].Action = &hanging{hangs: 2}
+		if err := operate(path, rb, Options{Read: time.Millisecond}); err != nil {
+			t.Fatal(err)
+		}
+		if got := told(t, path); got != "begin, note, intent 1, act 1, confirm 1, end" {
+			t.Error(got)
+		}
+		rb.Steps[0].Action, rb.Steps[0].Budget = &hanging{hangs: 1 << 30}, 20*time.Millisecond
+		err := operate(journal(t), rb, Options{Read: time.Millisecond})
+		if err == nil || !strings.Contains(err.Error(), "budget of 20ms ended") {
+			t.Error(err)
+		}
+	})
 }
 
 type hanging struct {
@@ -349,20 +352,22 @@ func (h *hanging) Confirm(ctx context.Context, n Notes) (Seen, error) {
 }
 
 func TestHeartbeat(t *testing.T) {
-	beats := 0
-	rb := book(&fake{stuck: true})
-	rb.Steps[0].Budget = 60 * time.Millisecond
-	err := operate(journal(t), rb, Options{Beat: 5 * time.Millisecond, Poll: time.Millisecond, Progress: func(ev Event) {
-		if ev.Kind == EventWaiting {
-			beats++
-			if ev.Err == nil || ev.Step.Path != "1" || !strings.Contains(ev.String(), "the lamp stays dark") {
-				t.Errorf("%s", ev)
+	synctest.Test(t, func(t *testing.T) {
+		beats := 0
+		rb := book(&fake{stuck: true})
+		rb.Steps[0].Budget = 60 * time.Millisecond
+		err := operate(journal(t), rb, Options{Beat: 5 * time.Millisecond, Poll: time.Millisecond, Progress: func(ev Event) {
+			if ev.Kind == EventWaiting {
+				beats++
+				if ev.Err == nil || ev.Step.Path != "1" || !strings.Contains(ev.String(), "the lamp stays dark") {
+					t.Errorf("%s", ev)
+				}
 			}
+		}})
+		if err == nil || beats == 0 {
+			t.Errorf("%d beats, %v", beats, err)
 		}
-	}})
-	if err == nil || beats == 0 {
-		t.Errorf("%d beats, %v", beats, err)
-	}
+	})
 }
 
 func TestRefusedRunbooks(t *testing.T) {
