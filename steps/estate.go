@@ -122,19 +122,7 @@ func (e *Estate) cassandra(ctx context.Context, site topology.Site) (*cassandra.
 
 // ring is where a region's Cassandra answers, and where the peers that its driver learns of are found from here.
 func (e *Estate) ring(site topology.Site) (cassandra.Site, error) {
-	s := cassandra.Site{Name: string(site) + "-cassandra", DC: string(site), Translate: map[string]string{}}
-	for _, n := range e.Nodes(site, topology.Cassandra) {
-		inside, err := n.Endpoint(topology.ServiceCQL)
-		if err != nil {
-			return s, err
-		}
-		here, err := n.Reach(topology.ServiceCQL)
-		if err != nil {
-			return s, err
-		}
-		s.Contact, s.Translate[inside] = append(s.Contact, here), here
-	}
-	return s, nil
+	return cassandra.SiteOf(string(site)+"-cassandra", site, e.Nodes(site, topology.Cassandra))
 }
 
 // Engines asks the servers themselves for their versions.
