@@ -114,10 +114,25 @@ func (w *owned) create(ctx context.Context, t topology.Topology, folder string) 
 	}
 
 	console := &wire.Console{Plan: *p, Secret: w.file.Secret, Say: w.say, Watch: w.watch, Confirm: w.confirm}
+	raise := w.raise
+	if w.spec.Raise != nil {
+		raise = w.spec.Raise
+	}
+	if err := raise(ctx, console); err != nil {
+		return err
+	}
+	if err := WriteJSON(WorldFile(w.folder), w.file); err != nil {
+		return fmt.Errorf("write %s: %w: %w", WorldFile(w.folder), topology.ErrEnvironment, err)
+	}
+	return nil
+}
+
+// raise starts what runs in normal times and wires it.
+func (w *owned) raise(ctx context.Context, c *wire.Console) error {
 	var g errgroup.Group
 	for _, raise := range []func(context.Context, *wire.Console) error{w.raiseCassandra, w.raiseMySQL, w.raiseServices} {
 		g.Go(func() error {
-			err := raise(ctx, console)
+			err := raise(ctx, c)
 			if err != nil {
 				w.end(err)
 			}
@@ -127,13 +142,7 @@ func (w *owned) create(ctx context.Context, t topology.Topology, folder string) 
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	if err := w.raiseApp(ctx, console); err != nil {
-		return err
-	}
-	if err := WriteJSON(WorldFile(w.folder), w.file); err != nil {
-		return fmt.Errorf("write %s: %w: %w", WorldFile(w.folder), topology.ErrEnvironment, err)
-	}
-	return nil
+	return w.raiseApp(ctx, c)
 }
 
 // open starts what the nodes stand on, and the control socket.

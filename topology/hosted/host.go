@@ -63,29 +63,42 @@ func (w *owned) claimPlace(ctx context.Context, t topology.Topology, folder stri
 	if err != nil {
 		return err
 	}
-	id := "w" + randomHex(3)
+	id := w.spec.ID
+	if id == "" {
+		id = "w" + randomHex(3)
+	}
 	w.folder = folder
-	w.file = File{
-		Version: FileVersion, Runtime: w.host.Runtime, ID: id, Owner: owner, Engines: map[string]string{}, Images: w.spec.Images,
-		Secret: randomHex(16), Logs: logsFolder(folder), Acquirer: filepath.Join(folder, AcquirerFile),
-	}
-	for k, v := range w.spec.Engines {
-		w.file.Engines[k] = v
-	}
-	if err := os.MkdirAll(w.file.Logs, 0o755); err != nil {
+	logs, acquirer := logsFolder(folder), filepath.Join(folder, AcquirerFile)
+	if err := os.MkdirAll(logs, 0o755); err != nil {
 		return fmt.Errorf("make the folder of logs: %w: %w", topology.ErrEnvironment, err)
 	}
-	for _, f := range []string{WorldFile(folder), w.file.Acquirer} {
+	for _, f := range []string{WorldFile(folder), acquirer} {
 		if err := statErr(f); err == nil { // one folder is the evidence of one world
 			return fmt.Errorf("make a world in %s: %w: the folder has the %s of another world already", folder, topology.ErrEnvironment, filepath.Base(f))
 		} else if !absent(err) {
 			return fmt.Errorf("make a world in %s: %w: %w", folder, topology.ErrEnvironment, err)
 		}
 	}
-	if w.file.State, err = makeState(w.host.Worlds(), id, owner); err != nil {
+	// The addresses first: a world with a name of its own has one state folder, which belongs to who holds them.
+	if w.claim, err = w.host.Claim(ctx, w.spec.Octet, id, folder, func(x int) error { return w.free(ctx, t, x) }); err != nil {
 		return err
 	}
-	if w.claim, err = w.host.Claim(ctx, w.spec.Octet, id, folder, func(x int) error { return w.free(ctx, t, x) }); err != nil {
+	if w.spec.Complete != nil {
+		if err := w.spec.Complete(ctx, &w.spec); err != nil {
+			return err
+		}
+	}
+	w.file = File{
+		Version: FileVersion, Runtime: w.host.Runtime, ID: id, Owner: owner, Engines: map[string]string{}, Images: w.spec.Images,
+		Secret: w.spec.Secret, Logs: logs, Acquirer: acquirer,
+	}
+	if w.file.Secret == "" {
+		w.file.Secret = randomHex(16)
+	}
+	for k, v := range w.spec.Engines {
+		w.file.Engines[k] = v
+	}
+	if w.file.State, err = makeState(w.host.Worlds(), id, owner); err != nil {
 		return err
 	}
 	if w.file.Control, err = socketPath(w.file.State, id); err != nil {

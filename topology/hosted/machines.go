@@ -6,6 +6,7 @@ import (
 
 	"github.com/kirikae/kirikae/topology"
 	"github.com/kirikae/kirikae/topology/plan"
+	"github.com/kirikae/kirikae/topology/wire"
 )
 
 // Nodes drives the nodes of a world, in the terms of topology.Node. Whoever calls it sees to it that a node gets one of the
@@ -64,6 +65,14 @@ type Spec struct {
 	Octet   int               // the one octet that will do; 0: the first free one
 	Engines map[string]string // product → version, as installed; servers confirm it. What is not in it is taken from the servers
 	Images  []topology.Image
+	ID      string // the world's; "": a new one
+	Secret  string // password of its database users; "": a new one
+	// Complete fills in what is known only once the addresses are held against other worlds, such as what a world that somebody
+	// else made has. nil: everything has been said.
+	Complete func(ctx context.Context, s *Spec) error
+	// Raise makes one platform of the machines that Open opened, and returns when it serves. nil: every node that runs in normal
+	// times is started, and the platform is wired.
+	Raise func(ctx context.Context, c *wire.Console) error
 	// Free says why the addresses of a plan cannot be used, or nil. It is called while the octet is held against other worlds.
 	// nil: all addresses of this machine that the plan listens on must be free (Bindable).
 	Free func(ctx context.Context, p plan.Plan) error
