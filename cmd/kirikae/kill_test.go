@@ -12,12 +12,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kirikae/kirikae/topology/images"
 )
 
 // TestKilledAtAnyMoment kills the drill, the world or the operator by SIGKILL at random moments of a real drill, or interrupts
 // it as Ctrl-C does. Whatever was killed: the drill ends (or is dead), the run can still be judged and is no PASS before its
-// end, the next start sweeps, and no process and no state of the world is left; an interrupted one has cleaned up by itself and
-// exits with 130. KIRIKAE_KILLS says how often; KIRIKAE_SEED repeats a series.
+// end, the next start sweeps, and no process, container, network, volume and no state of the world is left; an interrupted one has
+// cleaned up by itself and exits with 130. KIRIKAE_KILLS says how often in each runtime; KIRIKAE_SEED repeats a series;
+// KIRIKAE_RUNTIME plays it in one runtime only.
 func TestKilledAtAnyMoment(t *testing.T) {
 	if os.Getenv("KIRIKAE_LIVE") != "1" {
 		t.Skip("kills real drills: set KIRIKAE_LIVE=1")
@@ -25,18 +28,36 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	kills := number(t, "KIRIKAE_KILLS", 2)
 	seed := number(t, "KIRIKAE_SEED", int(time.Now().Unix()%100_000))
 	t.Logf("KIRIKAE_SEED=%d", seed)
-	rng := rand.New(rand.NewPCG(uint64(seed), 1))
 	bin := t.TempDir()
 	build := exec.Command("go", "build", "-o", bin+"/", "github.com/kirikae/kirikae/cmd/kirikae", "github.com/kirikae/kirikae/cmd/paymentd")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	kirikae := filepath.Join(bin, "kirikae")
-	for i := range kills {
-		victim := []string{"drill", "world", "operator", "interrupt"}[(i+rng.IntN(2))%4] // each kind comes up
-		after := time.Duration(rng.IntN(60_000)) * time.Millisecond
-		t.Run(fmt.Sprintf("%d-%s-%s", i+1, victim, after.Round(100*time.Millisecond)), func(t *testing.T) {
-			killOnce(t, kirikae, victim, after)
+	for _, runtime := range []string{"local", "docker"} {
+		if only := os.Getenv("KIRIKAE_RUNTIME"); only != "" && only != runtime {
+			continue
+		}
+		t.Run(runtime, func(t *testing.T) {
+			if runtime == "docker" {
+				if os.Getenv("KIRIKAE_WITHOUT_DOCKER") != "" {
+					t.Skip("no Docker engine can be had here (KIRIKAE_WITHOUT_DOCKER)")
+				}
+				if err := images.BuildBinaries(t.Context(), filepath.Join("..", ".."), filepath.Join(bin, "linux")); err != nil {
+					t.Fatal(err)
+				}
+				if out, err := exec.Command(kirikae, "images").CombinedOutput(); err != nil {
+					t.Fatalf("images: %v\n%s", err, out)
+				}
+			}
+			rng := rand.New(rand.NewPCG(uint64(seed), 1))
+			for i := range kills {
+				victim := []string{"drill", "world", "operator", "interrupt"}[(i+rng.IntN(2))%4] // each kind comes up
+				after := time.Duration(rng.IntN(60_000)) * time.Millisecond
+				t.Run(fmt.Sprintf("%d-%s-%s", i+1, victim, after.Round(100*time.Millisecond)), func(t *testing.T) {
+					killOnce(t, kirikae, runtime, victim, after)
+				})
+			}
 		})
 	}
 }
@@ -53,9 +74,9 @@ func number(t *testing.T, name string, otherwise int) int {
 	return n
 }
 
-func killOnce(t *testing.T, kirikae, victim string, after time.Duration) {
+func killOnce(t *testing.T, kirikae, runtime, victim string, after time.Duration) {
 	out := t.TempDir()
-	drill := exec.Command(kirikae, "run", "--out", out, "--seed", "3", "features/region_loss.feature")
+	drill := exec.Command(kirikae, "run", "--runtime", runtime, "--out", out, "--seed", "3", "features/region_loss.feature")
 	var said bytes.Buffer
 	drill.Stdout, drill.Stderr = &said, &said
 	if err := drill.Start(); err != nil {
@@ -84,7 +105,7 @@ func killOnce(t *testing.T, kirikae, victim string, after time.Duration) {
 			t.Errorf("an interrupted drill exits with %d:\n%s", code, tail(said.String()))
 		}
 		if victim == "interrupt" {
-			for _, left := range leftovers(t, out) {
+			for _, left := range leftovers(t, out, runtime) {
 				t.Errorf("left behind by an interrupted drill: %s", left)
 			}
 		}
@@ -95,16 +116,16 @@ func killOnce(t *testing.T, kirikae, victim string, after time.Duration) {
 
 	// The world of a dead drill is taking itself down now; the sweep never touches one that lives.
 	var left []string
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(takesItselfDown); ; time.Sleep(50 * time.Millisecond) {
 		if swept, err := exec.Command(kirikae, "down").CombinedOutput(); err != nil {
 			t.Errorf("sweep: %v\n%s", err, swept)
 		}
-		if left = leftovers(t, out); len(left) == 0 || time.Now().After(deadline) {
+		if left = leftovers(t, out, runtime); len(left) == 0 || time.Now().After(deadline) {
 			break
 		}
 	}
 	for _, l := range left {
-		t.Errorf("left behind after 10 s: %s", l)
+		t.Errorf("left behind after %s: %s", takesItselfDown, l)
 	}
 	runs, err := filepath.Glob(filepath.Join(out, "2*"))
 	if err != nil || len(runs) > 1 {
@@ -124,6 +145,9 @@ func killOnce(t *testing.T, kirikae, victim string, after time.Duration) {
 	}
 	t.Logf("%s killed after %s: %s", victim, after, verdict[1])
 }
+
+// takesItselfDown is how long a world may need to see that its drill is dead, and to go down: some ten seconds in containers.
+const takesItselfDown = time.Minute
 
 // childOf waits for a child process of the drill whose first argument is word, as long as the drill runs.
 func childOf(t *testing.T, parent int, word string, ended chan error) int {
@@ -171,20 +195,40 @@ func processes(t *testing.T) (all []process) {
 	return all
 }
 
-// leftovers names processes that still speak of a run folder's world, and state folders of worlds that nobody owns.
-func leftovers(t *testing.T, out string) (left []string) {
+// leftovers names processes, containers, networks and volumes that still speak of a run folder's world, and state folders of worlds
+// that nobody owns.
+func leftovers(t *testing.T, out, runtime string) (left []string) {
 	t.Helper()
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	worlds := filepath.Join(cache, "kirikae", "worlds")
+	worlds := filepath.Join(cache, "kirikae", "worlds-"+runtime)
 	states, _ := filepath.Glob(filepath.Join(worlds, "w*"))
 	left = append(left, states...) // no other world runs beside this test
 	for _, p := range processes(t) {
 		line := strings.Join(p.args, " ")
 		if p.pid != os.Getpid() && (strings.Contains(line, out) || strings.Contains(line, worlds)) {
 			left = append(left, fmt.Sprintf("process %d: %.120s", p.pid, line))
+		}
+	}
+	if runtime != "docker" {
+		return left
+	}
+	const format = `{{.Label "kirikae.folder"}}`
+	for what, list := range map[string][]string{
+		"container": {"ps", "-a", "--format", "{{.Names}} " + format},
+		"network":   {"network", "ls", "--format", "{{.Name}} " + format},
+		"volume":    {"volume", "ls", "--format", "{{.Name}} " + format},
+	} {
+		all, err := exec.Command("docker", list...).Output()
+		if err != nil {
+			t.Fatalf("list what the engine has: %v", err)
+		}
+		for line := range strings.Lines(string(all)) {
+			if strings.Contains(line, out) {
+				left = append(left, what+" "+strings.TrimSpace(line))
+			}
 		}
 	}
 	return left
