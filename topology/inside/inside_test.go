@@ -255,21 +255,16 @@ func TestDial(t *testing.T) {
 				if err != nil {
 					return
 				}
+				defer c.Close()
 				f(c)
 			}
 		}()
 		t.Cleanup(func() { l.Close(); <-done })
 		return l.Addr().String()
 	}
-	var kept []net.Conn
-	silent := accept(func(c net.Conn) { kept = append(kept, c) })
-	speaks := accept(func(c net.Conn) { _, _ = c.Write([]byte("hello")); kept = append(kept, c) })
+	silent := accept(func(net.Conn) {})
+	speaks := accept(func(c net.Conn) { _, _ = c.Write([]byte("hello")) })
 	turns := accept(func(c net.Conn) { c.Close() })
-	t.Cleanup(func() {
-		for _, c := range kept {
-			c.Close()
-		}
-	})
 	want := map[string]Reached{silent: Open, speaks: Open, turns: Turned, "127.253.9.9:9": Refused, "127.0.0.1:99999": Failed}
 	// The watch over a silent connection is also how long a busy machine may take to turn somebody away.
 	for _, d := range Dial(t.Context(), []string{silent, speaks, turns, "127.253.9.9:9", "127.0.0.1:99999"}, DialOptions{Timeout: patience, Linger: 3 * time.Second}) {
