@@ -32,7 +32,7 @@ type WorldLine struct {
 type WorldSpec struct {
 	Folder   string              // run folder
 	Topology string              // file
-	Runtime  string              // local, docker
+	Runtime  string              // local, docker, compose
 	Images   string              // docker: auto, official, built
 	Seed     uint64              // of the drill
 	Defects  map[string][]string // planted

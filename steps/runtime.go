@@ -4,20 +4,47 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/kirikae/kirikae/fixtures"
 	"github.com/kirikae/kirikae/topology"
+	"github.com/kirikae/kirikae/topology/compose"
 	"github.com/kirikae/kirikae/topology/docker"
 	"github.com/kirikae/kirikae/topology/hosted"
 	"github.com/kirikae/kirikae/topology/images"
 	"github.com/kirikae/kirikae/topology/local"
 	"github.com/kirikae/kirikae/topology/provision"
 )
+
+// Worlds are the names that --world takes: worlds that somebody else made.
+func Worlds() []string { return []string{compose.World} }
+
+// RuntimeOf is the runtime that a world which somebody else made is driven by. asked and images are what --runtime and --images
+// say, "" where they were not given: such a world has its own.
+func RuntimeOf(world, asked, images string) (string, error) {
+	if world == "" && asked == compose.World {
+		return "", usagef("--runtime %s: a world that docker-compose made is named by --world %[1]s", asked)
+	}
+	if world == "" {
+		return asked, nil
+	}
+	if !slices.Contains(Worlds(), world) {
+		return "", usagef("--world: %v", topology.Unknown("world", world, Worlds()))
+	}
+	if asked != "" && asked != runtimeAuto {
+		return "", usagef("--world %s drills the world that docker-compose up made, --runtime %s would make another one: give one of them", world, asked)
+	}
+	if images != "" && images != runtimeAuto {
+		return "", usagef("--world %s has its images already (KIRIKAE_IMAGE_… chose them when docker-compose made it): leave --images out", world)
+	}
+	return world, nil
+}
 
 // Runtimes are the names that --runtime takes.
 func Runtimes() []string { return []string{runtimeAuto, docker.Name, local.Name} }
@@ -26,7 +53,7 @@ const runtimeAuto = "auto" // docker where it can make a world, else local
 
 // RuntimeSpec says which runtime is meant, and what it makes worlds from. Attaching and sweeping need the name only.
 type RuntimeSpec struct {
-	Name     string       // auto, docker, local
+	Name     string       // auto, docker, local; compose: the world that docker-compose made
 	Images   string       // docker: auto, official, built
 	Programs string       // folder of paymentd, and of linux/ with what goes into images; "": worlds are not made
 	Say      func(string) // told which images are looked for and pulled; nil: nobody
@@ -41,6 +68,8 @@ func OpenRuntime(s RuntimeSpec) (topology.Runtime, error) {
 	switch s.Name {
 	case docker.Name:
 		return docker.New(docker.Config{Policy: policy, Bin: filepath.Join(s.Programs, "linux"), Say: s.Say})
+	case compose.World:
+		return docker.NewComposed(docker.Config{Say: s.Say})
 	case local.Name:
 		if s.Programs == "" {
 			return local.New(local.Config{})
@@ -77,7 +106,10 @@ func chooseRuntime(ctx context.Context, s RuntimeSpec) (topology.Runtime, string
 		if err != nil {
 			return nil, "", err
 		}
-		return rt, "asked for", rt.Check(ctx)
+		if err := rt.Check(ctx); err != nil {
+			return nil, "", errors.Join(err, closeRuntime(rt))
+		}
+		return rt, "asked for", nil
 	}
 	var why []error
 	for _, name := range []string{docker.Name, local.Name} {
@@ -93,11 +125,22 @@ func chooseRuntime(ctx context.Context, s RuntimeSpec) (topology.Runtime, string
 		case err == nil:
 			return rt, "not docker: " + plainly(why[0]), nil
 		case ctx.Err() != nil:
-			return nil, "", err
+			return nil, "", errors.Join(err, closeRuntime(rt))
 		}
 		why = append(why, err)
+		if err := closeRuntime(rt); err != nil {
+			return nil, "", err
+		}
 	}
 	return nil, "", fmt.Errorf("%w\n  docker: %s\n  local: %s", topology.ErrEnvironment, plainly(why[0]), plainly(why[1]))
+}
+
+// closeRuntime lets go of what a runtime holds, such as connections to an engine. Its worlds go on.
+func closeRuntime(rt topology.Runtime) error {
+	if c, ok := rt.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
 }
 
 // plainly is an error without the words that every one of its kind has.
@@ -115,20 +158,21 @@ func Attach(ctx context.Context, folder string) (topology.World, error) {
 	if err != nil {
 		return nil, fmt.Errorf("attach to the world of %s: %w", folder, err)
 	}
-	return rt.Attach(ctx, folder)
+	w, err := rt.Attach(ctx, folder) // the world is driven by its process
+	return w, errors.Join(err, closeRuntime(rt))
 }
 
 // Sweep removes what dead worlds of any runtime left, and names it.
 func Sweep(ctx context.Context) ([]string, error) {
 	var swept []string
 	var errs []error
-	for _, name := range []string{local.Name, docker.Name} {
+	for _, name := range []string{local.Name, docker.Name, compose.World} {
 		rt, err := OpenRuntime(RuntimeSpec{Name: name})
 		if err != nil {
 			return swept, err
 		}
 		s, err := rt.Sweep(ctx)
-		swept, errs = append(swept, s...), append(errs, err)
+		swept, errs = append(swept, s...), append(errs, err, closeRuntime(rt))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return swept, fmt.Errorf("sweep what dead worlds left: %w", err)
@@ -142,6 +186,7 @@ func Up(ctx context.Context, kirikae, out, file string, spec WorldSpec, p *Progr
 	if err != nil {
 		return "", err
 	}
+	defer closeRuntime(rt)
 	p.Say("world", "runtime %s (%s)", rt.Name(), why)
 	if _, err := Sweep(ctx); err != nil {
 		return "", err

@@ -18,6 +18,7 @@ import (
 	"github.com/kirikae/kirikae/drill/check"
 	"github.com/kirikae/kirikae/drill/history"
 	"github.com/kirikae/kirikae/reports"
+	"github.com/kirikae/kirikae/topology/compose"
 )
 
 // DefaultOut is where run folders go.
@@ -26,7 +27,7 @@ const DefaultOut = "reports/out"
 // Options of a run of drills.
 type Options struct {
 	Kirikae  string    // path of the kirikae program, for the world and the operator; beside it are paymentd and linux/
-	Runtime  string    // auto, docker, local
+	Runtime  string    // auto, docker, local, compose
 	Images   string    // docker: auto, official, built
 	Paths    []string  // features; none: all embedded ones
 	Tags     string    // tag expression; "" selects all
@@ -47,10 +48,14 @@ func Run(ctx context.Context, o Options) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if o.Runtime == compose.World && len(scenarios) > 1 {
+		return 0, usagef("%d scenarios are selected, and a composed world is drilled once: name one, like %s", len(scenarios), scenarios[0].Place())
+	}
 	rt, why, err := chooseRuntime(ctx, RuntimeSpec{Name: o.Runtime, Images: o.Images, Programs: filepath.Dir(o.Kirikae), Say: func(line string) { o.Progress.Say("images", "%s", line) }})
 	if err != nil {
 		return 0, err
 	}
+	defer closeRuntime(rt)
 	o.Progress.Say("drill", "%d of %d selected · runtime %s (%s) · seed %d", len(scenarios), len(scenarios), rt.Name(), why, o.Seed)
 	swept, err := Sweep(ctx)
 	for _, s := range swept {

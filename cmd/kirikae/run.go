@@ -14,7 +14,7 @@ import (
 
 func runCommand() *cobra.Command {
 	o := steps.Options{}
-	sentences, list := false, false
+	sentences, list, world := false, false, ""
 	c := &cobra.Command{
 		Use:   "run [FEATURE[:LINE] …]",
 		Short: "Run drills and judge them",
@@ -22,6 +22,7 @@ func runCommand() *cobra.Command {
 Without arguments all embedded features run. A feature is a file or folder, or the name of an embedded one.`,
 		Example: `  kirikae run features/region_loss.feature
   kirikae run --seed 7 features/known_bad.feature:11
+  kirikae run --world compose features/region_loss.feature
   kirikae run --tags "@known_bad and not @thin"`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if sentences {
@@ -37,6 +38,9 @@ Without arguments all embedded features run. A feature is a file or folder, or t
 			}
 			kirikae, err := self()
 			if err != nil {
+				return err
+			}
+			if o.Runtime, err = steps.RuntimeOf(world, o.Runtime, o.Images); err != nil {
 				return err
 			}
 			o.Kirikae, o.Paths = kirikae, args
@@ -57,6 +61,7 @@ Without arguments all embedded features run. A feature is a file or folder, or t
 	}
 	f := c.Flags()
 	runtimeFlags(f, &o.Runtime, &o.Images)
+	f.StringVar(&world, "world", "", "drill a world that is there already, once: compose (docker-compose up -d made it); it stays")
 	f.StringVar(&o.Tags, "tags", "", `tag expression, like "@region_loss and not @slow"`)
 	f.Uint64Var(&o.Seed, "seed", 0, "seed of everything random (default: a new one, printed)")
 	f.StringVar(&o.Out, "out", steps.DefaultOut, "folder of run folders")

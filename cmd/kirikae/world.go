@@ -92,7 +92,7 @@ var errOwnerGone = errors.New("the owner of the world is gone")
 
 func upCommand() *cobra.Command {
 	var spec steps.WorldSpec
-	var out, file string
+	var out, file, world string
 	c := &cobra.Command{
 		Use:   "up",
 		Short: "Make a world that lives until `kirikae down`",
@@ -100,6 +100,9 @@ func upCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			kirikae, err := self()
 			if err != nil {
+				return err
+			}
+			if spec.Runtime, err = steps.RuntimeOf(world, spec.Runtime, spec.Images); err != nil {
 				return err
 			}
 			spec.Detached = true
@@ -115,6 +118,7 @@ func upCommand() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&file, "topology", "two-region.yaml", "platform to make")
 	runtimeFlags(f, &spec.Runtime, &spec.Images)
+	f.StringVar(&world, "world", "", "take over a world that is there already: compose (docker-compose up -d made it); kirikae down lets go of it")
 	f.Uint64Var(&spec.Seed, "seed", 1, "seed of everything random")
 	f.StringVar(&out, "out", steps.DefaultOut, "folder of run folders")
 	return c

@@ -39,11 +39,33 @@ func (f Found) Options() containers.Options { return options(f.Secret) }
 // Adopted is one container of a composed world.
 type Adopted struct {
 	ID     string            // the engine's
+	User   string            // uid:gid that its servers run as
 	Labels map[string]string // compose's own: a container that takes its place needs them, else `docker-compose down` leaves it
 }
 
-// fresh is what to do about a world that cannot be taken over.
-const fresh = "make it anew: docker-compose down -v && docker-compose up -d"
+// Anew is what to do about a world that cannot be taken over.
+const Anew = "make it anew: docker-compose down -v && docker-compose up -d"
+
+// errNone is that nothing of a composed world is there.
+var errNone = errors.New("there is none: docker-compose up -d")
+
+// There says whether there is a composed world, as it came up or not: nil, or an error that wraps topology.ErrEnvironment.
+func There(ctx context.Context, e Engine) error {
+	_, err := all(ctx, e)
+	if err != nil {
+		return fmt.Errorf("find the composed world: %w: %w", topology.ErrEnvironment, err)
+	}
+	return nil
+}
+
+// all are the containers of the composed world, at least one.
+func all(ctx context.Context, e Engine) ([]container.Summary, error) {
+	list, err := e.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: make(client.Filters).Add("label", containers.LabelWorld+"="+World)})
+	if err == nil && len(list.Items) == 0 {
+		err = errNone
+	}
+	return list.Items, err
+}
 
 // Find finds the composed world of a topology, as it is after `docker-compose up`: wired, everything that runs in normal times
 // running, the rest at rest. It changes nothing. Every error wraps topology.ErrEnvironment and says everything that is not so.
@@ -51,15 +73,12 @@ func Find(ctx context.Context, e Engine, t topology.Topology) (Found, error) {
 	failed := func(err error) (Found, error) {
 		return Found{}, fmt.Errorf("find the composed world of topology %s: %w: %w", t.Name, topology.ErrEnvironment, err)
 	}
-	list, err := e.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: make(client.Filters).Add("label", containers.LabelWorld+"="+World)})
+	list, err := all(ctx, e)
 	if err != nil {
 		return failed(err)
 	}
-	if len(list.Items) == 0 {
-		return failed(errors.New("there is none: docker-compose up -d"))
-	}
-	all := map[string]container.InspectResponse{}
-	for _, c := range list.Items {
+	there := map[string]container.InspectResponse{}
+	for _, c := range list {
 		name := c.Labels[containers.LabelNode]
 		if name == "" || c.Labels[oneOff] == "True" { // `docker-compose run`
 			continue
@@ -68,14 +87,14 @@ func Find(ctx context.Context, e Engine, t topology.Topology) (Found, error) {
 		if err != nil {
 			return failed(err)
 		}
-		if _, twice := all[name]; twice {
+		if _, twice := there[name]; twice {
 			return failed(fmt.Errorf("there are two containers %s", name))
 		}
-		all[name] = got.Container
+		there[name] = got.Container
 	}
-	f, wrong := adopt(Layout(t), all)
+	f, wrong := adopt(Layout(t), there)
 	if len(wrong) > 0 {
-		return failed(fmt.Errorf("%s; %s", strings.Join(wrong, "; "), fresh))
+		return failed(fmt.Errorf("%s; %s", strings.Join(wrong, "; "), Anew))
 	}
 	return f, nil
 }
@@ -108,7 +127,7 @@ func adopt(p plan.Plan, all map[string]container.InspectResponse) (Found, []stri
 		if why := notThere(c, got.State); why != "" {
 			wrong = append(wrong, c.Name+" "+why)
 		}
-		a := Adopted{ID: got.ID, Labels: map[string]string{}}
+		a := Adopted{ID: got.ID, User: got.Config.User, Labels: map[string]string{}}
 		for k, v := range got.Config.Labels {
 			if strings.HasPrefix(k, composePrefix) {
 				a.Labels[k] = v

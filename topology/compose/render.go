@@ -98,7 +98,7 @@ func head(p plan.Plan) string {
 		"  curl -H 'X-Payment-Key: by-hand-1' -d '{\"from\":1,\"to\":2,\"yen\":100}' http://" + entry.Reach + "/payments",
 		"  dig +short @" + dns + " -p 5353 " + p.Topology.Zone.Records[0] + "." + p.Topology.Zone.Name,
 		"  docker-compose start " + strings.Join(apps, " ") + "  # article 002, row 7",
-		"  kirikae run --world compose features  # drill it",
+		"  kirikae run --world compose features/region_loss.feature  # drill it, before anything was paid or changed by hand",
 		"  docker-compose down -v                # end it; a drilled world is not used twice",
 		"",
 		"Every address that is published is a loopback address of this machine's, 127." + strconv.Itoa(p.Octet) + ".0.0/16. The password below is no secret:",

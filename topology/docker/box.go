@@ -114,21 +114,40 @@ func (b *box) start(ctx context.Context, alone bool) error {
 		}
 		return nil
 	}
-	// Both before the start, so that not a line and not even the shortest life is missed.
+	return b.begin(ctx, container.WaitConditionNextExit, "started", func() error {
+		_, err := b.client.ContainerStart(ctx, b.name, client.ContainerStartOptions{})
+		return err
+	})
+}
+
+// adopt lets the output of one that runs already flow into the log, from now on.
+func (b *box) adopt(ctx context.Context) error {
+	return b.begin(ctx, container.WaitConditionNotRunning, "taken over", func() error {
+		s, err := b.state(ctx)
+		if err == nil && s != topology.Running {
+			err = fmt.Errorf("it is %s", s)
+		}
+		return err
+	})
+}
+
+// begin begins to follow a life, which act gives it.
+func (b *box) begin(ctx context.Context, over container.WaitCondition, what string, act func() error) error {
+	// Both before it, so that not a line and not even the shortest life is missed.
 	forever, stop := context.WithCancel(context.Background())
 	l := &life{ended: make(chan struct{}), stop: stop}
-	exit := b.client.ContainerWait(forever, b.name, client.ContainerWaitOptions{Condition: container.WaitConditionNextExit})
+	exit := b.client.ContainerWait(forever, b.name, client.ContainerWaitOptions{Condition: over})
 	out, err := b.client.ContainerAttach(forever, b.name, client.ContainerAttachOptions{Stream: true, Stdout: true, Stderr: true})
 	if err != nil {
 		stop()
 		return fmt.Errorf("attach to %s: %w", b.node, err)
 	}
-	if _, err := b.client.ContainerStart(ctx, b.name, client.ContainerStartOptions{}); err != nil {
+	if err := act(); err != nil {
 		stop()
 		out.Close()
-		return fmt.Errorf("start %s: %w", b.node, err)
+		return fmt.Errorf("begin with %s: %w", b.node, err)
 	}
-	b.note("started")
+	b.note(what)
 	b.mu.Lock()
 	b.life = l
 	b.mu.Unlock()

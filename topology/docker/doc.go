@@ -4,4 +4,6 @@
 // What containers there are is package containers' word, who owns a world and how others find it is package hosted's. This one
 // makes them, starts and ends them, follows what they write into the run folder, and removes them: in order, or by their labels
 // when their owner was killed.
+//
+// Composed takes over a world whose containers docker-compose made (package compose), and lets go of it.
 package docker

@@ -41,6 +41,8 @@ type Config struct {
 type Runtime struct {
 	c    Config
 	host hosted.Host
+	// lasting: what is made outlives this process, so that no reaper may follow it.
+	lasting bool
 
 	mu     sync.Mutex
 	engine *engine.Engine
@@ -87,6 +89,11 @@ func (r *Runtime) open(ctx context.Context) (*engine.Engine, error) {
 		return nil, err
 	}
 	log.SetDefault(quiet{}) // testcontainers introduces itself at length
+	if r.lasting {
+		if err := os.Setenv("TESTCONTAINERS_RYUK_DISABLED", "true"); err != nil {
+			return nil, errors.Join(fmt.Errorf("do without a reaper: %w: %w", topology.ErrEnvironment, err), e.Close())
+		}
+	}
 	if r.reaper, err = e.Prepare(ctx, testcontainers.ReaperDefaultImage); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare testcontainers: %w: %w", topology.ErrEnvironment, err), e.Close())
 	}
@@ -149,16 +156,13 @@ func (r *Runtime) Create(ctx context.Context, t topology.Topology, o topology.Op
 	if err != nil {
 		return nil, err
 	}
-	parallel := r.c.Parallel
-	if parallel <= 0 {
-		parallel = 2 * max(1, e.CPUs)
-	}
+	parallel := r.parallel(e)
 	s := hosted.Spec{
 		Prefix: plan.Private, Octet: r.c.Octet, Engines: engines(e, set), Images: set.Images(),
 		Free:  func(ctx context.Context, p plan.Plan) error { return free(ctx, e.Client, p) },
 		Sweep: r.Sweep,
 		Make: func(g hosted.Ground) hosted.Machines {
-			return newMachines(e, set, filepath.Join(r.c.Bin, "inside"), parallel, g)
+			return newMachines(e, set, filepath.Join(r.c.Bin, "inside"), parallel, nil, g)
 		},
 		Parallel: parallel, DownBudget: downBudget,
 	}
@@ -171,6 +175,13 @@ func (r *Runtime) Create(ctx context.Context, t topology.Topology, o topology.Op
 			o.Progress(fmt.Sprintf("try other addresses: %v", err))
 		}
 	}
+}
+
+func (r *Runtime) parallel(e *engine.Engine) int {
+	if r.c.Parallel > 0 {
+		return r.c.Parallel
+	}
+	return 2 * max(1, e.CPUs)
 }
 
 // engines are the products' versions, as far as the images say; servers confirm them.

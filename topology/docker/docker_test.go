@@ -134,7 +134,7 @@ func TestAcquirerLog(t *testing.T) {
 
 func TestMachinesOrder(t *testing.T) {
 	f := hosted.File{ID: "w1", Plan: plan.Layout(twoRegion(t), 9, plan.Private, false), Logs: t.TempDir()}
-	m := newMachines(fakeEngine(), nil, "", 2, hosted.Ground{File: f})
+	m := newMachines(fakeEngine(), nil, "", 2, nil, hosted.Ground{File: f})
 	var levels []int
 	for _, c := range m.order {
 		levels = append(levels, level(c))

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kirikae/kirikae/topology"
+	"github.com/kirikae/kirikae/topology/compose"
 	"github.com/kirikae/kirikae/topology/containers"
 	"github.com/kirikae/kirikae/topology/edge"
 	"github.com/kirikae/kirikae/topology/engine"
@@ -40,6 +41,7 @@ type machines struct {
 	ground   hosted.Ground
 	order    []containers.Container // what others stand on comes first
 	boxes    map[string]*box
+	composed *compose.Found // the world that is driven, made by somebody else; nil: it is made here
 
 	life   context.Context // ends when nothing more is to be made
 	end    context.CancelFunc
@@ -53,8 +55,9 @@ var errTaken = errors.New("the addresses are taken")
 // makeBudget bounds the making of one container. It is not cut short by anybody: the engine would go on with it, unseen.
 const makeBudget = 60 * time.Second
 
-func newMachines(e *engine.Engine, set images.Set, inside string, parallel int, g hosted.Ground) *machines {
-	m := &machines{engine: e, set: set, inside: inside, parallel: parallel, ground: g, boxes: map[string]*box{}}
+// newMachines makes nothing yet. composed is the world to be driven, if somebody else made it.
+func newMachines(e *engine.Engine, set images.Set, inside string, parallel int, composed *compose.Found, g hosted.Ground) *machines {
+	m := &machines{engine: e, set: set, inside: inside, parallel: parallel, composed: composed, ground: g, boxes: map[string]*box{}}
 	m.nodes = nodes{m.find}
 	m.life, m.end = context.WithCancel(context.Background())
 	m.order = containers.Specs(g.File.Plan, m.options())
@@ -67,13 +70,16 @@ func newMachines(e *engine.Engine, set images.Set, inside string, parallel int, 
 		for _, v := range c.Volumes {
 			b.volumes = append(b.volumes, containers.VolumeName(g.File.ID, c.Name, v))
 		}
-		b.remake = func(ctx context.Context) error { return m.make(ctx, c) }
+		b.remake = func(ctx context.Context) error { return m.make(ctx, m.successor(c)) }
 		m.boxes[c.Name] = b
 	}
 	return m
 }
 
 func (m *machines) options() containers.Options {
+	if m.composed != nil {
+		return m.composed.Options()
+	}
 	f := m.ground.File
 	return containers.Options{ID: f.ID, Secret: f.Secret, Defects: m.ground.Extra, Owner: ownerLabel(f.Owner), Folder: m.ground.Folder}
 }
@@ -179,18 +185,11 @@ func (m *machines) makeAll() {
 // made.
 func (m *machines) Open(ctx context.Context, f *hosted.File) (hosted.Zone, error) {
 	began := time.Now()
-	if err := m.networks(ctx); err != nil {
-		return nil, err
-	}
-	m.ground.Say(fmt.Sprintf("docker: %d networks in %s", len(f.Plan.Sites()), rounded(time.Since(began))))
-	m.makeAll()
-	var up errgroup.Group
-	for _, c := range m.order {
-		if c.Node == nil {
-			up.Go(func() error { return m.boxes[c.Name].start(ctx, false) })
+	if m.composed != nil {
+		if err := m.adopt(ctx); err != nil {
+			return nil, err
 		}
-	}
-	if err := up.Wait(); err != nil {
+	} else if err := m.lay(ctx); err != nil {
 		return nil, err
 	}
 	m.zone = edge.NewRemote(f.Names, containers.NamesAPI(f.Plan))
@@ -200,7 +199,9 @@ func (m *machines) Open(ctx context.Context, f *hosted.File) (hosted.Zone, error
 	}
 	defer links.Close()
 	err = m.alive(ctx, containers.WAN, func(ctx context.Context) error {
-		return wire.Until(ctx, "the WAN's links can be driven", links.Healthy)
+		return m.reached(ctx, func(ctx context.Context) error {
+			return wire.Until(ctx, "the WAN's links can be driven", links.Healthy)
+		})
 	})
 	if err != nil {
 		return nil, err
@@ -213,6 +214,23 @@ func (m *machines) Open(ctx context.Context, f *hosted.File) (hosted.Zone, error
 	}
 	m.ground.Say(fmt.Sprintf("docker: WAN and name server answer after %s", rounded(time.Since(began))))
 	return m.zone, nil
+}
+
+// lay makes the networks and starts what nodes stand on.
+func (m *machines) lay(ctx context.Context) error {
+	began := time.Now()
+	if err := m.networks(ctx); err != nil {
+		return err
+	}
+	m.ground.Say(fmt.Sprintf("docker: %d networks in %s", len(m.ground.File.Plan.Sites()), rounded(time.Since(began))))
+	m.makeAll()
+	var up errgroup.Group
+	for _, c := range m.order {
+		if c.Node == nil {
+			up.Go(func() error { return m.boxes[c.Name].start(ctx, false) })
+		}
+	}
+	return up.Wait()
 }
 
 func rounded(d time.Duration) time.Duration { return d.Round(10 * time.Millisecond) }
@@ -231,25 +249,27 @@ func (m *machines) Ended(ctx context.Context, n plan.Node) (string, error) {
 	return b.over(ctx)
 }
 
-// Down implements hosted.Machines: all at once and without courtesy.
+// Down implements hosted.Machines: all at once and without courtesy. A composed world is let go as it is.
 func (m *machines) Down(ctx context.Context) error {
 	m.end()
 	m.making.Wait() // a container that is being made would appear after everything was removed
-	var errs []error
 	if err := keepAcquirer(ctx, m.engine.Client, m.ground.File.ID, m.ground.File.Acquirer); err != nil {
 		m.ground.Say(fmt.Sprintf("the acquirer's log is lost: %v", err))
 	}
-	for _, b := range m.boxes {
-		b.expect("with its world")
+	var err error
+	if m.composed == nil {
+		for _, b := range m.boxes {
+			b.expect("with its world")
+		}
+		err = removeWorld(ctx, m.engine.Client, m.ground.File.ID)
 	}
-	errs = append(errs, removeWorld(ctx, m.engine.Client, m.ground.File.ID))
 	for _, b := range m.boxes {
 		b.release()
 	}
 	if m.zone != nil {
 		m.zone.Close()
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // acquirerLog is where the acquirer's container has it, see package containers.
