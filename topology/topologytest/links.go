@@ -101,6 +101,9 @@ func open(t *testing.T, service topology.Service, doors []topology.Door) []*talk
 		must(t, err)
 		t.Cleanup(func() { k.Close() })
 		must(t, k.greet(patience))
+		if service == topology.ServiceHTTP || service == topology.ServiceAcquirer { // one that was used is kept, one that never was is not
+			must(t, k.ask(patience))
+		}
 		all = append(all, k)
 	}
 	return all
