@@ -27,9 +27,9 @@ type Options struct {
 	KeepLost bool
 	// Planted names a defect that was planted in the harness itself; every mark carries it.
 	Planted string
-	// Limit of one change of a link or node; default 2 s.
+	// Limit of one change of a link or node; default 10 s: a busy container engine takes seconds to kill a dozen containers.
 	Limit time.Duration
-	// Budget of Close for healing; default 10 s. It is Close's own: the context that ended a drill does not stop its healing.
+	// Budget of Close for healing; default 30 s. It is Close's own: the context that ended a drill does not stop its healing.
 	Budget time.Duration
 	// Patience of a probe; default 250 ms. An expected silence is listened to for so long; an answer or a refusal that is due is
 	// waited for longer, as only a busy machine keeps it back. Between the cut and the death of a region's nodes it delays the drill.
@@ -59,10 +59,10 @@ type injected struct {
 // are older than it.
 func NewGuard(w topology.World, rec *history.Recorder, o Options) *Guard {
 	if o.Limit == 0 {
-		o.Limit = 2 * time.Second
+		o.Limit = 10 * time.Second
 	}
 	if o.Budget == 0 {
-		o.Budget = 10 * time.Second
+		o.Budget = 30 * time.Second
 	}
 	if o.Patience == 0 {
 		o.Patience = 250 * time.Millisecond
