@@ -26,13 +26,13 @@ type box struct {
 	client  *client.Client
 	name    string   // the engine's
 	node    string   // for people
-	log     string   // file that takes its output; "": it is somebody else's, and the engine's own log is read
+	log     string   // file that takes its output
 	store   bool     // it can be started alone
 	volumes []string // to be removed with it
-	// remake makes the container again, not started. nil: it is somebody else's.
+	// remake makes the container again, not started.
 	remake func(ctx context.Context) error
 
-	made    chan struct{} // closed when it has been made, or could not be. nil: it was there before
+	made    chan struct{} // closed when it has been made, or could not be
 	makeErr error         // read after made
 
 	mu   sync.Mutex
@@ -55,9 +55,6 @@ func (b *box) isMade(err error) {
 
 // await waits until it has been made.
 func (b *box) await(ctx context.Context) error {
-	if b.made == nil {
-		return nil
-	}
 	select {
 	case <-b.made:
 		return b.makeErr
@@ -68,15 +65,13 @@ func (b *box) await(ctx context.Context) error {
 
 // state is the engine's. What is still being made is stopped.
 func (b *box) state(ctx context.Context) (topology.State, error) {
-	if b.made != nil {
-		select {
-		case <-b.made:
-			if b.makeErr != nil {
-				return "", b.makeErr
-			}
-		default:
-			return topology.Stopped, nil
+	select {
+	case <-b.made:
+		if b.makeErr != nil {
+			return "", b.makeErr
 		}
+	default:
+		return topology.Stopped, nil
 	}
 	i, err := b.client.ContainerInspect(ctx, b.name, client.ContainerInspectOptions{})
 	if err != nil {
@@ -107,12 +102,6 @@ func (b *box) start(ctx context.Context, alone bool) error {
 		if err := b.setAlone(ctx, alone); err != nil {
 			return fmt.Errorf("start %s: %w", b.node, err)
 		}
-	}
-	if b.log == "" { // somebody else's: nobody here follows it
-		if _, err := b.client.ContainerStart(ctx, b.name, client.ContainerStartOptions{}); err != nil {
-			return fmt.Errorf("start %s: %w", b.node, err)
-		}
-		return nil
 	}
 	return b.begin(ctx, container.WaitConditionNextExit, "started", func() error {
 		_, err := b.client.ContainerStart(ctx, b.name, client.ContainerStartOptions{})
@@ -353,9 +342,6 @@ func (b *box) wipe(ctx context.Context) error {
 	if s != topology.Stopped {
 		return fmt.Errorf("wipe %s: it is %s, stop it first", b.node, s)
 	}
-	if b.remake == nil {
-		return fmt.Errorf("wipe %s: %w: its container is somebody else's", b.node, topology.ErrUnsupported)
-	}
 	if err := b.remove(ctx); err != nil {
 		return fmt.Errorf("wipe %s: %w", b.node, err)
 	}
@@ -387,23 +373,6 @@ func (b *box) release() {
 		l.stop()
 		<-l.ended
 	}
-}
-
-// lines are the last n lines that it wrote.
-func (b *box) lines(ctx context.Context, n int) ([]string, error) {
-	if b.log != "" {
-		return tailFile(b.log, n)
-	}
-	out, err := b.client.ContainerLogs(ctx, b.name, client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Tail: fmt.Sprint(n)})
-	if err != nil {
-		return nil, fmt.Errorf("read the log of %s: %w", b.node, err)
-	}
-	defer out.Close()
-	var text strings.Builder
-	if _, err := stdcopy.StdCopy(&text, &text, out); err != nil {
-		return nil, fmt.Errorf("read the log of %s: %w", b.node, err)
-	}
-	return last(text.String(), n), nil
 }
 
 // over waits until the life that was last started from here has ended, and says how. One that there never was is over.

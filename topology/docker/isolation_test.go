@@ -1,12 +1,9 @@
 package docker
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/kirikae/kirikae/topology"
@@ -141,43 +138,4 @@ func TestIsolation(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	t.Run("containers that somebody else made", func(t *testing.T) { adopted(t, worlds[0], p) })
-}
-
-// adopted drives the containers of a world as those of a composed one are.
-func adopted(t *testing.T, w topology.World, p plan.Plan) {
-	e := live(t)
-	x := Nodes(e.Client, func(node string) string { return containers.FullName(w.About().ID, node) })
-	n, err := p.Node("osaka-params-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	is := func(want topology.State) {
-		t.Helper()
-		if s, err := x.State(t.Context(), n); err != nil || s != want {
-			t.Fatalf("%s is %s, %v; want %s", n.Name, s, err, want)
-		}
-	}
-	for _, step := range []struct {
-		do   func(context.Context, plan.Node) error
-		want topology.State
-	}{{x.Pause, topology.Paused}, {x.Resume, topology.Running}, {x.Pause, topology.Paused}, {x.Kill, topology.Stopped}, {func(ctx context.Context, n plan.Node) error { return x.Start(ctx, n, false) }, topology.Running}, {x.Stop, topology.Stopped}} {
-		if err := step.do(t.Context(), n); err != nil {
-			t.Fatal(err)
-		}
-		is(step.want)
-	}
-	if err := x.Wipe(t.Context(), n); !errors.Is(err, topology.ErrUnsupported) {
-		t.Errorf("wiped: %v", err)
-	}
-	if err := x.Start(t.Context(), n, true); !errors.Is(err, topology.ErrUnsupported) {
-		t.Errorf("a parameter store alone: %v", err)
-	}
-	lines, err := x.Logs(t.Context(), n, 3)
-	if err != nil || len(lines) == 0 || len(lines) > 3 || strings.Contains(strings.Join(lines, ""), "\x00") {
-		t.Errorf("its log: %q, %v", lines, err)
-	}
-	if _, err := x.State(t.Context(), plan.Node{Name: "nobody"}); err == nil {
-		t.Error("a container that is not there has a state")
-	}
 }

@@ -3,8 +3,6 @@ package docker
 import (
 	"context"
 
-	"github.com/moby/moby/client"
-
 	"github.com/kirikae/kirikae/topology"
 	"github.com/kirikae/kirikae/topology/hosted"
 	"github.com/kirikae/kirikae/topology/plan"
@@ -13,14 +11,6 @@ import (
 // nodes drives containers as a world's nodes. It implements hosted.Nodes.
 type nodes struct {
 	find func(node string) (*box, error)
-}
-
-// Nodes drives containers that somebody else made and owns, such as those of a composed world. name says how the engine calls the
-// container of a node. They cannot be wiped, and their logs are the engine's.
-func Nodes(c *client.Client, name func(node string) string) hosted.Nodes {
-	return nodes{func(node string) (*box, error) {
-		return &box{client: c, name: name(node), node: node}, nil
-	}}
 }
 
 // with runs f on the box of a node.
@@ -72,8 +62,8 @@ func (x nodes) Wipe(ctx context.Context, n plan.Node) error {
 }
 
 // Logs implements hosted.Nodes.
-func (x nodes) Logs(ctx context.Context, n plan.Node, lines int) (all []string, err error) {
-	err = x.with(n, func(b *box) error { all, err = b.lines(ctx, lines); return err })
+func (x nodes) Logs(_ context.Context, n plan.Node, lines int) (all []string, err error) {
+	err = x.with(n, func(b *box) error { all, err = tailFile(b.log, lines); return err })
 	return all, err
 }
 

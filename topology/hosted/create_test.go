@@ -10,6 +10,7 @@ import (
 
 	"github.com/kirikae/kirikae/topology"
 	"github.com/kirikae/kirikae/topology/plan"
+	"github.com/kirikae/kirikae/topology/wire"
 )
 
 // TestCreateFails: whatever goes wrong while a world is made is the error, and nothing is left.
@@ -79,6 +80,57 @@ func TestCreateFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestGiven: a world that somebody else made has its name, secret and wiring; only the addresses are taken as always.
+func TestGiven(t *testing.T) {
+	h := testHost(t)
+	raised, asked := 0, 0
+	given := func(octet int, complete error) Spec {
+		return Spec{
+			Prefix: plan.Loopback, Octet: octet, ID: "given", Make: func(g Ground) Machines { return newFake(g) },
+			Complete: func(_ context.Context, s *Spec) error {
+				asked++
+				s.Secret, s.Images = "known", []topology.Image{{Name: "mysql"}}
+				return complete
+			},
+			Raise: func(_ context.Context, c *wire.Console) error {
+				raised++
+				if c.Secret != "known" {
+					t.Errorf("it is raised with %q", c.Secret)
+				}
+				return c.Confirm("mysql", "9.7.4")
+			},
+		}
+	}
+	refusal := errors.New("it is not as it was")
+	if _, err := h.Create(t.Context(), twoRegion(t), topology.Options{Folder: t.TempDir()}, given(0, refusal)); !errors.Is(err, refusal) || raised != 0 {
+		t.Errorf("%v, raised %d times", err, raised)
+	}
+	w, err := h.Create(t.Context(), twoRegion(t), topology.Options{Folder: t.TempDir()}, given(0, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Down(t.Context())
+	a := w.About()
+	if a.ID != "given" || a.Secret != "known" || len(a.Images) != 1 || a.Engines["mysql"] != "9.7.4" || raised != 1 || asked != 2 {
+		t.Errorf("%+v, raised %d times, completed %d times", a, raised, asked)
+	}
+	for _, n := range w.Nodes("", "") {
+		if s, err := n.State(t.Context()); err != nil || s != topology.Stopped {
+			t.Errorf("%s is %s, %v: nobody asked to start it", n.Name(), s, err)
+		}
+	}
+	octet := w.(*world).file.Plan.Octet
+	_, err = h.Create(t.Context(), twoRegion(t), topology.Options{Folder: t.TempDir()}, given(octet, nil))
+	if err == nil || !errors.Is(err, topology.ErrEnvironment) || !strings.Contains(err.Error(), "belongs to world given of process") || asked != 2 {
+		t.Errorf("taken twice: %v, completed %d times", err, asked)
+	}
+	again, err := h.Attach(t.Context(), filepath.Dir(w.(*world).file.Logs))
+	if err != nil {
+		t.Fatalf("after somebody else wanted it: %v", err)
+	}
+	again.Close()
 }
 
 func TestPlanted(t *testing.T) {

@@ -416,43 +416,6 @@ func TestDownWithoutOwner(t *testing.T) {
 	}
 }
 
-// TestDirect: a world without a process of its own.
-func TestDirect(t *testing.T) {
-	p := plan.Layout(twoRegion(t), 9, plan.Private, false)
-	file := File{Runtime: "compose", ID: "w9", Toxiproxy: p.Toxiproxy(), Names: p.Names(false), Plan: p, Images: []topology.Image{{Name: "mysql"}}}
-	f := newFake(Ground{File: file})
-	ended := 0
-	w, err := Direct(file, f, nil, func(context.Context) error { ended++; return nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Close()
-	n, err := w.Node("tokyo-mysql-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, err := n.Endpoint(topology.ServiceMySQL)
-	out, err2 := n.Reach(topology.ServiceMySQL)
-	if in != "10.9.16.21:3306" || out != "127.9.16.21:3306" || err != nil || err2 != nil {
-		t.Errorf("%s, %s, %v, %v", in, out, err, err2)
-	}
-	if err := errors.Join(n.Start(t.Context()), n.Start(t.Context())); err != nil || f.heard("start tokyo-mysql-1") != 1 {
-		t.Errorf("%v, %v", err, f.calls)
-	}
-	if err := n.Wipe(t.Context()); err == nil {
-		t.Error("a running node was wiped")
-	}
-	if w.Zone().Server() != "127.9.0.53:5353" || len(w.About().Images) != 1 || w.About().Runtime != "compose" {
-		t.Errorf("%s, %+v", w.Zone().Server(), w.About())
-	}
-	if err := w.Down(t.Context()); err != nil || ended != 1 {
-		t.Errorf("%d, %v", ended, err)
-	}
-	if err := Serve(t.Context(), w, nil); !errors.Is(err, topology.ErrUnsupported) {
-		t.Errorf("it was served: %v", err)
-	}
-}
-
 func TestSocketPath(t *testing.T) {
 	short := t.TempDir()
 	if got, err := socketPath(short, "w1"); err != nil || got != filepath.Join(short, "control.sock") {

@@ -21,8 +21,8 @@ type world struct {
 	end   func(ctx context.Context) error // Down
 	let   func()                          // Close
 
-	client *client // nil when there is no world process
-	owned  *owned  // only in the process that created it
+	client *client
+	owned  *owned // only in the process that created it
 
 	closing sync.Once
 }
@@ -44,17 +44,6 @@ func (h Host) attach(f File) (*world, error) {
 	}
 	w.client, w.let = c, c.close
 	w.end = func(ctx context.Context) error { return w.downByProcess(ctx, h) }
-	return w, nil
-}
-
-// Direct makes a world that no process owns: its nodes and zone are driven from here, by whoever attaches. down ends it. A node
-// gets one changing operation at a time from this process only.
-func Direct(f File, n Nodes, z Zone, down func(ctx context.Context) error) (topology.World, error) {
-	w, err := newWorld(f, newGuard(context.Background(), n, f.Plan.Nodes, 0), z)
-	if err != nil {
-		return nil, err
-	}
-	w.end, w.let = down, func() {}
 	return w, nil
 }
 
