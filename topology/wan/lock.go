@@ -10,13 +10,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockBudget bounds the wait for another process that changes links; a change takes milliseconds.
-const lockBudget = 10 * time.Second
+// lockBudget bounds the wait for other processes that change links. A change takes milliseconds, on a busy machine some hundreds.
+const lockBudget = 30 * time.Second
 
-// lockFile takes the exclusive lock of a file, which the kernel frees when its holder dies.
+// lockFile takes the exclusive lock of a file, which the kernel frees when its holder dies. Whoever waits for it holds the turn, a
+// second lock that every newcomer has to take first: a holder that frees the lock and wants it again at once cannot pass the one
+// who waits.
 func lockFile(ctx context.Context, path string) (unlock func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, lockBudget)
+	ctx, cancel := context.WithTimeoutCause(ctx, lockBudget, fmt.Errorf("not within %s: %w", lockBudget, context.DeadlineExceeded))
 	defer cancel()
+	turn, err := flock(ctx, path+".turn")
+	if err != nil {
+		return nil, err
+	}
+	defer turn()
+	return flock(ctx, path)
+}
+
+func flock(ctx context.Context, path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the lock of the links: %w", err)
@@ -35,7 +46,7 @@ func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 		select {
 		case <-ctx.Done():
 			f.Close()
-			return nil, fmt.Errorf("wait for the lock of the links %s, held by another process: %w", path, ctx.Err())
+			return nil, fmt.Errorf("wait for the lock of the links %s, held by another process: %w", path, context.Cause(ctx))
 		case <-tick.C:
 		}
 	}

@@ -637,6 +637,42 @@ func TestLockIsBounded(t *testing.T) {
 	again()
 }
 
+// TestLockIsFair: one who takes the lock again and again does not keep another from it.
+func TestLockIsFair(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	greedy := make(chan error, 1)
+	began := make(chan bool, 1)
+	go func() {
+		for {
+			unlock, err := lockFile(ctx, path)
+			if err != nil {
+				greedy <- err
+				return
+			}
+			select {
+			case began <- true:
+			default:
+			}
+			time.Sleep(5 * time.Millisecond) // longer than the other one's pause between two looks
+			unlock()
+		}
+	}()
+	<-began
+	for range 20 {
+		unlock, err := lockFile(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unlock()
+	}
+	stop()
+	if err := <-greedy; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
 func TestDoorTaken(t *testing.T) {
 	r := newRig(t, 0)
 	taken := r.routes[0]
