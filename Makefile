@@ -52,6 +52,7 @@ live: $(REAL) ## contract suites on real servers and containers; what was skippe
 	@set -o pipefail; KIRIKAE_LIVE=1 KIRIKAE_WITHOUT_DOCKER=$(WITHOUT_DOCKER) go test -v -count=1 -p 1 -timeout 30m ./topology/... ./payment/... ./cmd/... 2>&1 \
 		| tee reports/out/live.log | grep --line-buffered -E '^(ok|FAIL|--- FAIL|panic:)' || { tail -n 200 reports/out/live.log; exit 1; }
 	@grep -E '^ *--- SKIP' reports/out/live.log | sed 's/^ *--- SKIP:/skipped:/' || true
+	@grep -oE 'left out: .*' reports/out/live.log || true
 	@if go test -count=1 ./steps -run 'TestFeatures/nosuch' >/dev/null 2>&1; then echo "go test passes although it ran no drill" >&2; exit 1; fi
 
 drills: $(REAL) ## the region loss and every planted row, in both runtimes

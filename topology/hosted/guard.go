@@ -11,7 +11,7 @@ import (
 )
 
 // startBudget bounds the start of one node, with the first start-up of an emptied MySQL in it.
-const startBudget = 60 * time.Second
+const startBudget = 180 * time.Second
 
 var errDown = errors.New("the world goes down")
 

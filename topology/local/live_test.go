@@ -24,10 +24,28 @@ func host() topologytest.Host {
 		},
 		Serve:    Serve,
 		Topology: "../../fixtures/topologies/two-region.yaml",
+		Left:     left,
 	}
 }
 
+// left is what of a world is still on the machine: processes and the state folder.
+func left(_ context.Context, id string) ([]string, error) {
+	r, err := New(Config{})
+	if err != nil {
+		return nil, err
+	}
+	state := filepath.Join(r.host.Worlds(), id)
+	all, err := topologytest.Processes(state)
+	if _, serr := os.Stat(state); serr == nil {
+		all = append(all, "folder "+state)
+	}
+	return all, err
+}
+
 func TestContract(t *testing.T) { topologytest.Run(t, host()) }
+
+// TestConcurrent: three worlds that are made at once on one machine do not collide.
+func TestConcurrent(t *testing.T) { topologytest.RunConcurrent(t, host()) }
 
 // TestInterrupted: Ctrl-C while a world is being made, at several moments. It ends soon, and nothing is left.
 func TestInterrupted(t *testing.T) {
