@@ -305,6 +305,46 @@ func (r ring) Answers(ctx context.Context) error {
 	return s.Ping(ctx)
 }
 
+// Query implements procedure.Querier.
+func (r ring) Query(ctx context.Context, statement string) ([][]string, error) {
+	s, err := r.e.cassandra(ctx, r.site)
+	if err != nil {
+		return nil, err
+	}
+	return s.Query(ctx, statement)
+}
+
+// bodyLimit is how much of a node's answer a procedure sees.
+const bodyLimit = 64 << 10
+
+// Get implements procedure.Getter.
+func (e *Estate) Get(ctx context.Context, node topology.Node, path string) (status int, body []byte, err error) {
+	address, err := node.Reach(topology.ServiceHTTP)
+	if err != nil {
+		return 0, nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
+	if err != nil {
+		return 0, nil, fmt.Errorf("ask %s for %s: %w", node.Name(), path, err)
+	}
+	resp, err := e.http.Do(req)
+	if err != nil {
+		return 0, nil, fmt.Errorf("ask %s for %s: %w", node.Name(), path, err)
+	}
+	defer resp.Body.Close()
+	body, err = io.ReadAll(io.LimitReader(resp.Body, bodyLimit))
+	if err != nil {
+		return 0, nil, fmt.Errorf("ask %s for %s: %w", node.Name(), path, err)
+	}
+	return resp.StatusCode, body, nil
+}
+
+var (
+	_ procedure.Querier = database{}
+	_ procedure.Querier = ring{}
+	_ procedure.Getter  = (*Estate)(nil)
+)
+
 // params is a region's parameter store.
 type params struct {
 	e   *Estate
