@@ -184,7 +184,7 @@ func TestDifferencesAreSeen(t *testing.T) {
 		{"condition: service_healthy", "condition: service_started", "dependencies of"},
 		{"kirikae.world: compose", "kirikae.world: other", "labels of wan"},
 		{"[tokyo-mysql-1:/var/lib/mysql]", "[tokyo-mysql-1:/var/lib]", "volumes of tokyo-mysql-1"},
-		{"interval: 3s", "interval: 30s", "health check of wan"},
+		{"interval: 5s", "interval: 30s", "health check of wan"},
 		{"- 0.0.0.0:8474", "- 0.0.0.0:8475", "command of wan"},
 	} {
 		if !strings.Contains(text, c.old) {

@@ -185,6 +185,7 @@ func Specs(p plan.Plan, o Options) []Container {
 	if o.Composed {
 		all = append(all, b.wire(all))
 	}
+	askOften(all)
 	for i := range all {
 		if o.Composed && !all[i].Start {
 			all[i].rest()
