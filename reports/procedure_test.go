@@ -53,3 +53,12 @@ func TestSteps(t *testing.T) {
 		}
 	}
 }
+
+// TestRepeatSaysWhere: a drill in containers is not repeated as processes, and one in a composed world needs that world.
+func TestRepeatSaysWhere(t *testing.T) {
+	for runtime, want := range map[string]string{"": "", "local": " --runtime local", "docker": " --runtime docker", "compose": " --world compose"} {
+		if got := runtimeFlag(runtime); got != want {
+			t.Errorf("%q: %q", runtime, got)
+		}
+	}
+}

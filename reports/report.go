@@ -118,11 +118,22 @@ func Build(run *history.Run, d check.Drill) Report {
 		r.Expectation = Expectation{Verdict: e.Verdict, Check: e.Check, Stated: true}
 	}
 	r.Expectation.Met, r.Expectation.Why = check.Expected(d, m.Expectation)
-	r.Repeat = Repeat{Run: fmt.Sprintf("kirikae run --seed %d", m.Seed), Check: "kirikae check " + shellWord(run.Folder)}
+	r.Repeat = Repeat{Run: fmt.Sprintf("kirikae run%s --seed %d", runtimeFlag(m.Runtime), m.Seed), Check: "kirikae check " + shellWord(run.Folder)}
 	if m.Feature != "" {
 		r.Repeat.Run += " " + shellWord(fmt.Sprintf("%s:%d", m.Feature, m.Line))
 	}
 	return r
+}
+
+// runtimeFlag is the flag that plays a drill in the same runtime again. A composed world is one that somebody else made.
+func runtimeFlag(runtime string) string {
+	switch runtime {
+	case "":
+		return ""
+	case "compose":
+		return " --world compose"
+	}
+	return " --runtime " + shellWord(runtime)
 }
 
 // measured are the headlines of what was measured. What failed, what is not known and what ended the drill are left out: each

@@ -126,7 +126,7 @@ func TestFirstTwelveLinesAnswer(t *testing.T) {
 	if len(lines) > 12 {
 		t.Errorf("%d lines", len(lines))
 	}
-	for _, want := range []string{"VERDICT FAIL  Tokyo is lost", "dropped: 30 payments", "during step 2", "p-00648", "and 27 more", "kirikae run --seed 7 features/region_loss.feature:7", "kirikae check reports/out/", "report.html"} {
+	for _, want := range []string{"VERDICT FAIL  Tokyo is lost", "dropped: 30 payments", "during step 2", "p-00648", "and 27 more", "kirikae run --runtime local --seed 7 features/region_loss.feature:7", "kirikae check reports/out/", "report.html"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, b.String())
 		}
@@ -313,7 +313,7 @@ func TestPageTellsWhatFailed(t *testing.T) {
 		t.Fatal(err)
 	}
 	head, _, _ := strings.Cut(b.String(), "What happened")
-	for _, want := range []string{"FAIL", "dropped", "30 payments", "during step 2", "p-00648", "kirikae run --seed 7 features/region_loss.feature:7", "kirikae check "} {
+	for _, want := range []string{"FAIL", "dropped", "30 payments", "during step 2", "p-00648", "kirikae run --runtime local --seed 7 features/region_loss.feature:7", "kirikae check "} {
 		if !strings.Contains(head, want) {
 			t.Errorf("%q does not stand above the picture", want)
 		}

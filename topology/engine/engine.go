@@ -19,8 +19,8 @@ import (
 // MinAPI is the oldest engine API that worlds can be made with: Docker 20.10's, Debian 12's.
 const MinAPI = "1.41"
 
-// patience is how long an engine may take to say what it is. One that works takes milliseconds.
-const patience = 2 * time.Second
+// patience is how long an engine may take to say what it is. One that works takes milliseconds, on a busy machine a second or two.
+const patience = 5 * time.Second
 
 // Engine is an engine that answered.
 type Engine struct {
