@@ -643,7 +643,7 @@ func TestLockIsFair(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	greedy := make(chan error, 1)
-	began := make(chan bool, 1)
+	has := make(chan bool)
 	go func() {
 		for {
 			unlock, err := lockFile(ctx, path)
@@ -652,15 +652,15 @@ func TestLockIsFair(t *testing.T) {
 				return
 			}
 			select {
-			case began <- true:
+			case has <- true:
 			default:
 			}
-			time.Sleep(5 * time.Millisecond) // longer than the other one's pause between two looks
+			time.Sleep(10 * time.Millisecond) // longer than the other one's pause between two looks
 			unlock()
 		}
 	}()
-	<-began
 	for range 20 {
+		<-has // whoever freed the lock a moment ago has it again
 		unlock, err := lockFile(t.Context(), path)
 		if err != nil {
 			t.Fatal(err)
