@@ -18,6 +18,7 @@ import (
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
+	"github.com/testcontainers/testcontainers-go"
 
 	"github.com/kirikae/kirikae/topology"
 	"github.com/kirikae/kirikae/topology/containers"
@@ -76,6 +77,10 @@ func prepare(bin string) error {
 	}
 	e, err := shared()
 	if err != nil {
+		return err
+	}
+	// testcontainers reads its environment once, and a test that only makes requests is the first to use it.
+	if _, err := e.Prepare(ctx, testcontainers.ReaperDefaultImage); err != nil {
 		return err
 	}
 	_, err = images.Build(ctx, e.Client, images.Options{Bin: bin, Say: func(s string) { fmt.Println("      images:", s) }})

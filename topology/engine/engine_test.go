@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -182,7 +183,7 @@ func TestHost(t *testing.T) {
 
 func TestPrepare(t *testing.T) {
 	const image = "testcontainers/ryuk:0.14.0"
-	all := []string{"DOCKER_HOST", "DOCKER_API_VERSION", hostOverride, ryukDisabled, ryukPrefix, sessionID}
+	all := []string{"DOCKER_HOST", "DOCKER_API_VERSION", hostOverride, ryukDisabled, ryukPrefix, sessionID, sessionMadeBy}
 	for name, c := range map[string]struct {
 		images []string
 		user   map[string]string
@@ -195,6 +196,7 @@ func TestPrepare(t *testing.T) {
 		"disabled by user": {[]string{image}, map[string]string{ryukDisabled: "true"}, map[string]string{ryukDisabled: "true"}, false},
 		"wanted by user":   {nil, map[string]string{ryukDisabled: "false"}, map[string]string{ryukDisabled: "false"}, true},
 		"user's host":      {nil, map[string]string{hostOverride: "10.0.0.1"}, map[string]string{hostOverride: "10.0.0.1"}, false},
+		"parent's session": {nil, map[string]string{sessionID: "parent's", sessionMadeBy: "1"}, map[string]string{sessionMadeBy: strconv.Itoa(os.Getpid())}, false},
 		"user's session":   {nil, map[string]string{sessionID: "mine"}, map[string]string{sessionID: "mine"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -216,7 +218,7 @@ func TestPrepare(t *testing.T) {
 					t.Errorf("%s=%q, want %q", k, got, v)
 				}
 			}
-			if os.Getenv(sessionID) == "" || os.Getenv("DOCKER_HOST") != "unix://"+path {
+			if os.Getenv(sessionID) == "parent's" || os.Getenv(sessionID) == "" || os.Getenv("DOCKER_HOST") != "unix://"+path {
 				t.Error("session or host are not set")
 			}
 		})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
@@ -18,6 +19,7 @@ const (
 	ryukDisabled   = "TESTCONTAINERS_RYUK_DISABLED"
 	ryukPrefix     = "TESTCONTAINERS_HUB_IMAGE_NAME_PREFIX"
 	sessionID      = "TESTCONTAINERS_SESSION_ID"
+	sessionMadeBy  = "KIRIKAE_TESTCONTAINERS_SESSION_MADE_BY" // our own: the process that chose the session
 	bytesOfSession = 16
 )
 
@@ -30,7 +32,8 @@ const (
 // Reaper: used where its image is on the engine already. An image that cannot be had would fail every container, and worlds are
 // swept by their owner's label anyway.
 //
-// Session: one for each process. Left alone, it follows from the parent process, and two orphans share one reaper.
+// Session: one for each process, also for one whose parent has one. Left alone, it follows from the parent process, and two orphans
+// share one reaper; inherited, the reaper of a world that has ended could remove the next one.
 func (e *Engine) Prepare(ctx context.Context, reaperImage string) (reaper bool, err error) {
 	set := map[string]string{}
 	if e.Source != client.EnvOverrideHost {
@@ -39,9 +42,19 @@ func (e *Engine) Prepare(ctx context.Context, reaperImage string) (reaper bool, 
 	if e.Local {
 		set[hostOverride] = "localhost"
 	}
-	id := make([]byte, bytesOfSession)
-	_, _ = rand.Read(id) // never fails
-	set[sessionID] = hex.EncodeToString(id)
+	self := strconv.Itoa(os.Getpid())
+	if by := os.Getenv(sessionMadeBy); by != "" && by != self { // inherited from a parent that chose its own, not the user's
+		if err := os.Unsetenv(sessionID); err != nil {
+			return false, err
+		}
+	}
+	if os.Getenv(sessionID) == "" {
+		id := make([]byte, bytesOfSession)
+		_, _ = rand.Read(id) // never fails
+		if err := errors.Join(os.Setenv(sessionID, hex.EncodeToString(id)), os.Setenv(sessionMadeBy, self)); err != nil {
+			return false, err
+		}
+	}
 	if prefix := os.Getenv(ryukPrefix); prefix != "" {
 		reaperImage = prefix + "/" + reaperImage
 	}
