@@ -298,7 +298,7 @@ func (p *place) links() *proxies.WAN {
 
 func live(t *testing.T) topology.Topology {
 	t.Helper()
-	if os.Getenv("KIRIKAE_LIVE") != "1" {
+	if os.Getenv("KIRIKAE_LIVE") != "1" || os.Getenv("KIRIKAE_WITHOUT_DOCKER") != "" {
 		t.Skip("needs a Docker engine: set KIRIKAE_LIVE=1 (make test does)")
 	}
 	top, err := topology.Load("../../fixtures/topologies/two-region.yaml")
