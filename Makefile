@@ -65,6 +65,7 @@ bench: ## benchmarks of judges and history
 	go test -run '^$$' -bench . -benchmem ./drill/...
 
 nightly: test ## everything: what make test leaves out, in both runtimes
+	KIRIKAE_LIVE=1 KIRIKAE_NIGHTLY=1 go test -v -count=1 -timeout 20m ./topology/docker -run TestConcurrent
 	$(RUN) --runtime local $(NIGHTLY)
 	$(RUN) --runtime docker $(NIGHTLY)
 
