@@ -77,7 +77,7 @@ func (w *owned) down() error {
 			stop()
 		}
 		if w.file.State != "" {
-			errs = append(errs, os.RemoveAll(w.file.State))
+			errs = append(errs, removeState(w.file.State))
 		}
 		if w.file.Control != "" {
 			errs = append(errs, removeSocket(w.file.Control))

@@ -46,8 +46,8 @@ func Sweep(ctx context.Context, worlds string, remove func(ctx context.Context, 
 		if err == nil && Lives(o) {
 			continue
 		}
-		if absent(err) && os.Remove(dir) == nil {
-			continue // empty: somebody was killed while sweeping it, at the very last
+		if absent(err) && (os.Remove(dir) == nil || absent(statErr(dir))) {
+			continue // empty: somebody was killed while sweeping it, at the very last; or who was removing it has done so by now
 		}
 		if err != nil { // not removed: a folder full of files that says no owner was not made here
 			errs = append(errs, fmt.Errorf("sweep %s: whose is it? %w", dir, err))
@@ -79,7 +79,12 @@ func sweepState(ctx context.Context, dir string, owner topology.Owner, remove fu
 			return err
 		}
 	}
-	// The owner's name goes last: a sweep that is killed is finished by the next.
+	return removeState(dir)
+}
+
+// removeState removes a state folder, the owner's name last: a sweep that is killed is finished by the next, and one that looks while
+// a world goes down by itself still sees whose it is.
+func removeState(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if absent(err) {
 		return nil
