@@ -272,7 +272,7 @@ type Defect string
 
 // Defects.
 const (
-	AckBeforeCommit Defect = "ack-before-commit" // answers 200 after the charge and commits both stores 200 ms after the answer
+	AckBeforeCommit Defect = "ack-before-commit" // answers 200 after the charge and commits both stores 2 s after the answer; recovers nothing at its start
 	NewRequestKey   Defect = "new-request-key"   // asks the acquirer with a new random request key at each attempt
 	BlindCancel     Defect = "blind-cancel"      // cancels a payment found PENDING without asking the acquirer
 	BlindRetry      Defect = "blind-retry"       // charges a payment found PENDING under a new request key, without asking

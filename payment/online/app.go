@@ -30,7 +30,7 @@ type App struct {
 
 // lateness of the commits that AckBeforeCommit puts off, and the time they may then take.
 const (
-	ackLead   = 200 * time.Millisecond
+	ackLead   = 2 * time.Second // longer than a container engine takes to kill a region
 	lateLimit = 5 * time.Second
 )
 
@@ -74,8 +74,7 @@ func (a *App) Pay(ctx context.Context, p payment.Payment) (payment.Payment, erro
 
 // forward brings a PENDING payment to its end. What this attempt opened itself nobody can have charged.
 func (a *App) forward(ctx context.Context, row payment.Payment, fresh bool) (payment.Payment, error) {
-	blind := a.has(payment.AckBeforeCommit) || a.has(payment.NewRequestKey) // defects older than the question
-	if !fresh && !blind {
+	if !fresh && !a.blind() {
 		return a.Recoverer().End(ctx, row, forward.Charge)
 	}
 	if err := a.charge(ctx, row); err != nil {
@@ -96,6 +95,10 @@ func (a *App) forward(ctx context.Context, row payment.Payment, fresh bool) (pay
 	}
 	return row, a.Journal.Append(ctx, forward.EventOf(row))
 }
+
+// blind says whether this application never asks the acquirer what became of a payment: its defect is older than the question. It
+// does not end at its start what was interrupted either, which would heal what the defect has lost.
+func (a *App) blind() bool { return a.has(payment.AckBeforeCommit) || a.has(payment.NewRequestKey) }
 
 // Recoverer ends interrupted payments as this application.
 func (a *App) Recoverer() *forward.Recoverer {

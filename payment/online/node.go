@@ -133,7 +133,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	parts.Go(func() { n.every(ctx, checkEvery, func() { n.check(ctx, app) }) })
 	parts.Go(func() { n.every(ctx, watchEvery, func() { n.look(ctx) }) })
-	if n.cfg.Recover {
+	if n.cfg.Recover && !app.blind() {
 		parts.Go(func() { n.recover(ctx, app) })
 	}
 	<-ctx.Done()
