@@ -213,12 +213,12 @@ func TestDefectAckBeforeCommit(t *testing.T) {
 		time.Sleep(ackLead - time.Millisecond)
 		synctest.Wait()
 		if state, event := look(); state != payment.Pending || event || s.acquirer.Charges("p-1") != 1 {
-			t.Errorf("199 ms after the answer: %s, event %v", state, event)
+			t.Errorf("just before it is due: %s, event %v", state, event)
 		}
 		time.Sleep(2 * time.Millisecond)
 		synctest.Wait()
 		if state, event := look(); state != payment.Done || !event {
-			t.Errorf("201 ms after the answer: %s, event %v", state, event)
+			t.Errorf("just after it was due: %s, event %v", state, event)
 		}
 		app.Wait()
 	})
