@@ -15,7 +15,7 @@ type Meta struct {
 	Seed      uint64            `json:"seed"`    // everything random in the drill comes from it
 	Runtime   string            `json:"runtime"` // local, docker
 	Simulated bool              `json:"simulated"`
-	Engines   map[string]string `json:"engines"`  // product → version, as the servers themselves say
+	Engines   map[string]string `json:"engines"` // product → version, as the servers themselves say
 	Images    []Image           `json:"images,omitempty"`
 	Topology  string            `json:"topology"` // its name
 	Active    string            `json:"active"`   // site that serves at the start (tokyo)
