@@ -40,8 +40,7 @@ test: unit ## all tests: unit, contract suites on real servers, the region loss 
 		$(MAKE) --no-print-directory live drills WITHOUT_DOCKER=1; fi
 	@echo "left out of this tier (make nightly has them):"; $(BIN)/kirikae run --list $(NIGHTLY) | sed 's/^/  /'
 
-unit: ## tests that need no server
-	go vet ./...
+unit: lint ## tests that need no server
 	go test ./...
 
 WITHOUT_DOCKER ?=

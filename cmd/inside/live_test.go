@@ -299,7 +299,7 @@ func (p *place) links() *proxies.WAN {
 func live(t *testing.T) topology.Topology {
 	t.Helper()
 	if os.Getenv("KIRIKAE_LIVE") != "1" || os.Getenv("KIRIKAE_WITHOUT_DOCKER") != "" {
-		t.Skip("needs a Docker engine: set KIRIKAE_LIVE=1 (make test does)")
+		t.Skip("needs a Docker engine: set KIRIKAE_LIVE=1 (make test does), without KIRIKAE_WITHOUT_DOCKER")
 	}
 	top, err := topology.Load("../../fixtures/topologies/two-region.yaml")
 	if err != nil {

@@ -105,7 +105,7 @@ func TestConcurrent(t *testing.T) {
 func live(t *testing.T) *engine.Engine {
 	t.Helper()
 	if os.Getenv(topologytest.LiveVariable) != "1" {
-		t.Skipf("set %s=1 to run tests that start real servers", topologytest.LiveVariable)
+		t.Skipf("needs a Docker engine: set %s=1, without KIRIKAE_WITHOUT_DOCKER", topologytest.LiveVariable)
 	}
 	e, err := shared()
 	if err != nil {

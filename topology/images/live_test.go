@@ -170,7 +170,7 @@ func TestMain(m *testing.M) {
 func live(t *testing.T) *bench {
 	t.Helper()
 	if os.Getenv("KIRIKAE_LIVE") != "1" || os.Getenv("KIRIKAE_WITHOUT_DOCKER") != "" {
-		t.Skip("needs a Docker engine and provisioned servers: set KIRIKAE_LIVE=1")
+		t.Skip("needs a Docker engine and provisioned servers: set KIRIKAE_LIVE=1, without KIRIKAE_WITHOUT_DOCKER")
 	}
 	b, err := shared()
 	if err != nil {
