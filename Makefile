@@ -6,9 +6,8 @@ BIN  := bin
 SEED ?=
 RUN   = $(BIN)/kirikae run $(if $(SEED),--seed $(SEED))
 
-# The drills that `make test` plays; nightly plays the rest, too.
-DRILLS  := features/region_loss.feature features/known_bad.feature
-NIGHTLY := features/six_nodes.feature
+# Tags of the scenarios say in which tier a drill is played: @ci and @ci_docker by make test, @interrupted by turns, by date.
+DAY ?= $(shell date -u +%F)
 
 .PHONY: help build provision docker images ready drill test unit live drills known-bad bench nightly lint clean
 
@@ -34,11 +33,10 @@ ready: provision ## what a drill needs: servers, and images where an engine answ
 drill: ready ## the main job: Tokyo is lost under load, Osaka is brought up, the verdict is evidence (SEED=7 repeats one)
 	$(RUN) features/region_loss.feature
 
-test: unit ## all tests: unit, contract suites on real servers, the region loss and every planted row, in both runtimes
+test: unit ## all tests: unit, contract suites on real servers, the drills of the test tier, in both runtimes
 	@if .ci/docker; then $(MAKE) --no-print-directory live drills; else \
 		echo "left out, as no Docker engine can be had here: everything in containers"; \
 		$(MAKE) --no-print-directory live drills WITHOUT_DOCKER=1; fi
-	@echo "left out of this tier (make nightly has them):"; $(BIN)/kirikae run --list $(NIGHTLY) | sed 's/^/  /'
 
 unit: lint ## tests that need no server
 	go test ./...
@@ -54,19 +52,19 @@ live: $(REAL) ## contract suites on real servers and containers; what was skippe
 	@grep -oE 'left out: .*' reports/out/live.log || true
 	@if go test -count=1 ./steps -run 'TestFeatures/nosuch' >/dev/null 2>&1; then echo "go test passes although it ran no drill" >&2; exit 1; fi
 
-drills: $(REAL) ## the region loss and every planted row, in both runtimes
-	@$(foreach r,local $(if $(WITHOUT_DOCKER),,docker),echo "drills in $r"; $(RUN) --runtime $r $(DRILLS) || exit $$?; echo "end of drills in $r";)
+drills: $(REAL) ## the drills of the test tier, in both runtimes; what the tier leaves out is listed
+	@$(foreach r,local $(if $(WITHOUT_DOCKER),,docker),echo "drills in $r"; $(RUN) --runtime $r --tier test --day $(DAY) || exit $$?; echo "end of drills in $r";)
 
 known-bad: ready ## only the planted rows
-	$(RUN) features/known_bad.feature
+	$(RUN) --tags "@known_bad"
 
 bench: ## benchmarks of judges and history
 	go test -run '^$$' -bench . -benchmem ./drill/...
 
-nightly: test ## everything: what make test leaves out, in both runtimes
+nightly: unit docker live ## everything, in both runtimes
 	KIRIKAE_LIVE=1 KIRIKAE_NIGHTLY=1 go test -v -count=1 -timeout 20m ./topology/docker -run TestConcurrent
-	$(RUN) --runtime local $(NIGHTLY)
-	$(RUN) --runtime docker $(NIGHTLY)
+	@failed=; for r in local docker; do $(RUN) --runtime $$r --tier nightly || failed="$$failed $$r"; done; \
+		[ -z "$$failed" ] || { echo "not every drill was as expected in:$$failed" >&2; exit 1; }
 
 lint: ## formatting and vet
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"

@@ -1,6 +1,6 @@
 # Planted truth: each of these drills carries one defect, and must give the verdict by the named check. A harness that
 # lets one of them pass is not worth its green.
-@known_bad
+@known_bad @ci
 Feature: Known bad
 
   Background:
@@ -108,7 +108,23 @@ Feature: Known bad
     And the person in charge decides after 3 s
     And the operator runs "switchover" and is killed at step 2 "after-act"
     And the operator runs "switchover" again
-    And the load goes on for 20 s
+    And the load goes on for 30 s
     And the drill ends
     Then the verdict is PASS
     And the end facts are those of "switchover_forced"
+
+  @dead_is_fenced
+  Scenario: The fence was confirmed while Tokyo was down; the operator dies, and Tokyo reboots
+    Given the platform of "two-region.yaml" is up
+    And customers make 50 payments a second, 20 % of them ignore the DNS TTL
+    And 100 write probes a second measure the outage
+    And 5 payment keys a second are repeated on purpose
+    And the steady state has held for 5 s
+    When tokyo is lost
+    And the person in charge decides after 1 s
+    And the operator runs "known_bad/switchover-dead-is-fenced" and is killed at step 4 "after-record"
+    And tokyo reboots, still isolated from osaka
+    And the operator runs "known_bad/switchover-dead-is-fenced" again
+    And the load goes on for 12 s
+    And the drill ends
+    Then the verdict is FAIL by "one writer"

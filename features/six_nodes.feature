@@ -16,7 +16,7 @@ Feature: Tokyo is lost, six Cassandra nodes
     When tokyo is lost
     And the person in charge decides after 3 s
     And the operator runs "switchover"
-    And the load goes on for 20 s
+    And the load goes on for 30 s
     And the drill ends
     Then the fault was real and the harness sane
     And every step of the procedure was confirmed
@@ -27,4 +27,4 @@ Feature: Tokyo is lost, six Cassandra nodes
     And money is conserved in every snapshot
     And the stores agree but for the losses
     And two regions accepted writes for at most 50 ms
-    And the end facts are those of "switchover_forced"
+    And the end facts are those of "switchover_forced_six_nodes"

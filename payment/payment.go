@@ -255,6 +255,15 @@ type Acquirer interface {
 	Accounts(ctx context.Context) ([]Account, error)
 }
 
+// Stores are the outside of one node, as its region's parameters name it.
+type Stores struct {
+	Ledger   Ledger
+	Journal  Journal
+	Acquirer Acquirer
+	Run      func(ctx context.Context) error // keeps connections until ctx ends; nil: nothing to keep
+	Close    func() error                    // called after Run; nil: nothing to close
+}
+
 // Params is the region's parameter store (article 002: Systems Manager Parameter Store).
 type Params interface {
 	Get(ctx context.Context) (Values, error)

@@ -5,6 +5,7 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
+	"slices"
 	"strings"
 
 	"github.com/kirikae/kirikae/drill/check"
@@ -34,7 +35,7 @@ func page(w *bytes.Buffer, r Report) error {
 		return err
 	}
 	v := pageView{
-		Report: r, Picture: drawTimeline(readTimeline(r.run, r.Steps), r.Lost),
+		Report: r, Picture: drawTimeline(readTimeline(r.run, r.Steps, r.Procedures), r.Lost),
 		CSS: template.CSS(read("report.css")), JS: template.JS(read("report.js")),
 		Failed: r.bad(check.Fail), Unknown: r.bad(check.Inconclusive), Lost: r.Lost, Folder: shown(r.folder()),
 	}
@@ -86,6 +87,22 @@ func (v pageView) Class(x check.Verdict) string { return strings.ToLower(x.Strin
 
 // Where places a finding on the timeline.
 func (v pageView) Where(f check.Finding) string { return strings.Trim(v.where(f), " ()") }
+
+// StepsOf lists the steps of one of the run's procedures.
+func (r Report) StepsOf(run int) []Step {
+	return slices.DeleteFunc(slices.Clone(r.Steps), func(s Step) bool { return s.run != run })
+}
+
+// incidents counts what befell operators in all procedures.
+func (r Report) incidents() (n int) {
+	for _, p := range r.Procedures {
+		n += len(p.Incidents)
+	}
+	return n
+}
+
+// MomentOf places a reading of the gate on the timeline.
+func (v pageView) MomentOf(g GateReading) string { return v.moment(g.t) }
 
 // number prints an interval: one value where both ends print alike.
 func number(i check.Interval) string {

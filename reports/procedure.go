@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/kirikae/kirikae/drill/history"
@@ -20,6 +21,7 @@ type Step struct {
 	Attempts  int     `json:"attempts"`
 	Error     string  `json:"error,omitempty"`
 
+	run          int // which of the run's procedures it belongs to
 	began, ended history.Instant
 	waits        []interval // for a person
 }
@@ -29,6 +31,8 @@ const (
 	StepDone       = "done"        // confirmed after an act of an operator
 	StepAlready    = "already"     // its confirming read held before any act: done by somebody, or by an operator that was killed
 	StepFailed     = "failed"      // the operator stopped here
+	StepSkipped    = "skipped"     // a person passed over it, and said why
+	StepUndone     = "undone"      // it was taken back
 	StepUnfinished = "not settled" // neither confirmed nor failed: the operator died here, and nobody resumed
 )
 
@@ -41,14 +45,22 @@ func (i interval) d() time.Duration { return i.to.Sub(i.from) }
 func steps(run *history.Run) []Step {
 	var out []*Step
 	byNumber := map[string]*Step{}
+	runs := map[history.Instant]int{} // of procedures, by their begins: one that was taken back may be tried again
+	for i, p := range run.Procedures() {
+		runs[p.From] = i
+	}
+	nth := 0
 	for _, e := range run.Journal {
+		if i, begins := runs[e.T]; begins && e.Kind == history.EntryBegin {
+			nth = i
+		}
 		if e.Step == "" {
 			continue
 		}
-		id := e.Procedure + "\x00" + e.Step
+		id := fmt.Sprint(nth, "\x00", e.Procedure, "\x00", e.Step)
 		s := byNumber[id]
 		if s == nil {
-			s = &Step{Procedure: e.Procedure, Number: e.Step, began: e.T, ended: e.T, State: StepUnfinished}
+			s = &Step{Procedure: e.Procedure, Number: e.Step, run: nth, began: e.T, ended: e.T, State: StepUnfinished}
 			byNumber[id] = s
 			out = append(out, s)
 		}
@@ -74,8 +86,12 @@ func steps(run *history.Run) []Step {
 	return flat
 }
 
-// add takes one journal entry into the step.
+// add takes one journal entry into the step. A confirm that a later operator only reads again is no work on the step.
 func (s *Step) add(e history.Entry) {
+	switch {
+	case e.Kind == history.EntryAlready && (s.State == StepDone || s.State == StepAlready), e.Kind == history.UndoPrefix+history.EntryAlready && s.State == StepUndone:
+		return
+	}
 	s.Attempts = max(s.Attempts, e.Attempt, 1)
 	s.Manual = s.Manual || e.Manual
 	if e.Title != "" {
@@ -90,16 +106,21 @@ func (s *Step) add(e history.Entry) {
 	s.ended = max(s.ended, e.T)
 	waiting := len(s.waits) > 0 && s.waits[len(s.waits)-1].to == 0
 	switch e.Kind {
-	case history.EntryAct, history.EntryConfirm, history.EntryAlready, history.EntryFailed, history.EntryStopped:
+	case history.EntryAct, history.EntryConfirm, history.EntryAlready, history.EntryFailed, history.EntryStopped, history.EntryApproved, history.EntryContinue:
 		if waiting {
 			s.waits[len(s.waits)-1].to = e.T
 		}
 	}
 	switch e.Kind {
-	case history.EntryWait:
-		if e.Manual && !waiting {
+	case history.EntryIntent, history.EntryWait, history.EntryAsk, history.EntryRetry: // from here on it is tried, perhaps anew
+		s.State, s.Error = StepUnfinished, ""
+		if !waiting && (e.Kind == history.EntryAsk || e.Kind == history.EntryWait && e.Manual) {
 			s.waits = append(s.waits, interval{from: e.T})
 		}
+	case history.EntrySkip:
+		s.State, s.Error = StepSkipped, ""
+	case history.UndoPrefix + history.EntryConfirm, history.UndoPrefix + history.EntryAlready:
+		s.State, s.Error = StepUndone, ""
 	case history.EntryConfirm:
 		s.State, s.Error = StepDone, ""
 	case history.EntryAlready:

@@ -39,6 +39,16 @@ func TestSteps(t *testing.T) {
 			entry(10, history.EntryIntent, "3", 1, false), {T: 11 * s, Kind: history.EntryFailed, Procedure: "p", Step: "3", Error: "no"},
 			entry(12, history.EntryBegin, "", 2, false), entry(13, history.EntryIntent, "3", 2, false), entry(14, history.EntryConfirm, "3", 2, false),
 		}, Step{State: StepDone, Machine: 4, Attempts: 2}},
+		{"done, and read again by the next operator", []history.Entry{
+			entry(10, history.EntryIntent, "1", 1, false), entry(13, history.EntryConfirm, "1", 1, false), entry(20, history.EntryBegin, "", 2, false), entry(21, history.EntryAlready, "1", 2, false),
+		}, Step{State: StepDone, Machine: 3, Attempts: 1}},
+		{"skipped, and tried after all", []history.Entry{
+			entry(10, history.EntrySkip, "1", 0, false), entry(11, history.EntryRetry, "1", 0, false), entry(12, history.EntryIntent, "1", 1, false), entry(14, history.EntryConfirm, "1", 1, false),
+		}, Step{State: StepDone, Machine: 4, Attempts: 1}},
+		{"failed, tried anew and never settled", []history.Entry{
+			entry(10, history.EntryIntent, "3", 1, false), {T: 11 * s, Kind: history.EntryFailed, Procedure: "p", Step: "3", Error: "no"},
+			entry(12, history.EntryBegin, "", 2, false), entry(13, history.EntryIntent, "3", 2, false),
+		}, Step{State: StepUnfinished, Machine: 20, Attempts: 2}},
 	}
 	for _, c := range cases {
 		run := &history.Run{Journal: c.journal, Meta: history.Meta{Origin: 1, Ended: 30 * s}}

@@ -35,8 +35,13 @@ type Report struct {
 	Checks    []check.Result `json:"checks"`
 	Lost      []Loss         `json:"lost"`  // every lost acknowledged payment
 	Steps     []Step         `json:"steps"` // of the procedure, in the order they were tried
-	Repeat    Repeat         `json:"repeat"`
-	Files     []string       `json:"files"` // of the run folder, relative to it; filled by Write
+
+	Procedures []Procedure   `json:"procedures"` // their runs, in order of time
+	Stages     []Stage       `json:"stages"`     // of the loss, where the drill looked at what became of interrupted payments
+	Gate       []GateReading `json:"gate"`       // readings of the readiness gate, in order of time
+
+	Repeat Repeat   `json:"repeat"`
+	Files  []string `json:"files"` // of the run folder, relative to it; filled by Write
 
 	run *history.Run // for the picture
 }
@@ -101,6 +106,9 @@ func Build(run *history.Run, d check.Drill) Report {
 		Checks:      list(d.Results),
 		Lost:        list(losses(run)),
 		Steps:       list(steps(run)),
+		Procedures:  list(procedures(run)),
+		Stages:      list(stages(run)),
+		Gate:        list(gateReadings(run)),
 		Files:       []string{},
 		run:         run,
 	}

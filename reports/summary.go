@@ -82,10 +82,18 @@ func summary(w *bytes.Buffer, r Report) error {
 		}
 		w.WriteString("\n</details>\n\n")
 	}
+	r.mdStages(w)
+	r.mdGate(w)
+	r.mdTimes(w)
 	if len(r.Steps) > 0 {
 		w.WriteString("<details><summary>Procedure</summary>\n\n| no. | step | state | machine | waiting for a person |\n| --- | --- | --- | ---: | ---: |\n")
-		for _, s := range r.Steps {
-			fmt.Fprintf(w, "| %s | %s | %s | %s | %s |\n", md(s.Number), md(s.Title), s.State, seconds(s.Machine), seconds(s.Waiting))
+		for i, p := range r.Procedures {
+			if len(r.Procedures) > 1 {
+				fmt.Fprintf(w, "| | **%s** | | | |\n", md(p.Name))
+			}
+			for _, s := range r.StepsOf(i) {
+				fmt.Fprintf(w, "| %s | %s | %s | %s | %s |\n", md(s.Number), md(s.Title), s.State, seconds(s.Machine), seconds(s.Waiting))
+			}
 		}
 		w.WriteString("\n</details>\n\n")
 	}
@@ -98,6 +106,72 @@ func summary(w *bytes.Buffer, r Report) error {
 	}
 	fmt.Fprintf(w, "Repeat: %s — judge again: %s\n", code(r.Repeat.Run), code(r.Repeat.Check))
 	return nil
+}
+
+// mdStages is the loss ledger at each stage, where the drill looked at more than one.
+func (r Report) mdStages(w *bytes.Buffer) {
+	if len(r.Stages) == 0 {
+		return
+	}
+	w.WriteString("| loss by stage | store | lost | amount | unreplicated | dropped | never durable | not classified |\n| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n")
+	for _, s := range r.Stages {
+		if !s.Known {
+			fmt.Fprintf(w, "| %s | %s | not read | | | | | |\n", s.Stage, s.Store)
+			continue
+		}
+		fmt.Fprintf(w, "| %s | %s | %d | %s | %d | %d | %d | %d |\n", s.Stage, s.Store, s.Lost, yen(s.Yen), s.Unreplicated, s.Dropped, s.NeverDurable, s.Unclassified)
+	}
+	w.WriteByte('\n')
+}
+
+// mdGate is what each reading of the readiness gate saw.
+func (r Report) mdGate(w *bytes.Buffer) {
+	if len(r.Gate) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "<details><summary>Readiness gate: %s</summary>\n\n", readings(r.Gate))
+	for _, g := range r.Gate {
+		fmt.Fprintf(w, "%s (%s)\n\n", md(g.Says()), md(r.moment(g.t)))
+		if len(g.Predicates) == 0 {
+			fmt.Fprintf(w, "%s\n\n", md(g.Why))
+			continue
+		}
+		w.WriteString("| predicate | seen | |\n| --- | --- | --- |\n")
+		for _, p := range g.Predicates {
+			fmt.Fprintf(w, "| %s | %s | %s |\n", md(p.Name), md(p.Saw), map[bool]string{true: "✔ pass", false: "✘ refused"}[p.Pass])
+		}
+		w.WriteByte('\n')
+	}
+	w.WriteString("</details>\n\n")
+}
+
+// mdTimes is where the time of each procedure went, and what befell it.
+func (r Report) mdTimes(w *bytes.Buffer) {
+	if len(r.Procedures) == 0 {
+		return
+	}
+	w.WriteString("| procedure | state | took | machine | by hand | waiting for approval | paused | nobody at work | customers out, as planned | what befell it |\n")
+	w.WriteString("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |\n")
+	for _, p := range r.Procedures {
+		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", md(p.Name), p.State, seconds(p.Took), seconds(p.Machine), seconds(p.Manual),
+			seconds(p.Approval), seconds(p.Paused), seconds(p.Idle), md(p.Outage), md(p.Interruptions()))
+	}
+	w.WriteByte('\n')
+}
+
+// readings counts readings of the gate: "9 readings, 1 passed, 8 refused".
+func readings(all []GateReading) string {
+	passed := 0
+	for _, g := range all {
+		if g.Passed {
+			passed++
+		}
+	}
+	word := "readings"
+	if len(all) == 1 {
+		word = "reading"
+	}
+	return fmt.Sprintf("%d %s, %d passed, %d refused", len(all), word, passed, len(all)-passed)
 }
 
 // short is an image's id as engines print it for people; result.json has it whole.

@@ -38,6 +38,16 @@ func Terminal(w io.Writer, r Report, color bool) error {
 	for _, h := range r.Headlines {
 		t.line(h.Label, h.Text)
 	}
+	if len(r.Gate) > 0 {
+		t.line("gate", readings(r.Gate))
+	}
+	if len(r.Procedures) > 1 || r.incidents() > 0 {
+		label := "time"
+		for _, p := range r.Procedures {
+			t.line(label, p.String())
+			label = ""
+		}
+	}
 	if r.Expectation.Stated {
 		t.line("expect", r.Expectation.String())
 	}

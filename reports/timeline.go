@@ -26,6 +26,7 @@ type timeline struct {
 	attests   []tick
 	outages   []outage
 	steps     []Step
+	runs      []Procedure
 	streams   []stream
 	served    []lane // acknowledged payments by the site that answered
 	canaries  []lane // canaries by site
@@ -86,8 +87,8 @@ type lane struct {
 }
 
 // readTimeline reads a run into a timeline. It takes any run, an empty one too.
-func readTimeline(run *history.Run, steps []Step) timeline {
-	t := timeline{steps: steps, from: firstInstant(run), to: lastInstant(run)}
+func readTimeline(run *history.Run, steps []Step, runs []Procedure) timeline {
+	t := timeline{steps: steps, runs: runs, from: firstInstant(run), to: lastInstant(run)}
 	t.zero, t.zeroName = run.Meta.Origin, "start of the run"
 	if t.zero == 0 {
 		t.zero = t.from
@@ -100,10 +101,8 @@ func readTimeline(run *history.Run, steps []Step) timeline {
 	t.readOutages(run)
 	t.readView(run)
 	for _, e := range run.Journal {
-		switch {
-		case e.Kind == history.EntryBegin && e.Attempt > 1:
-			t.events = append(t.events, event{"operator resumes", e.Procedure + " is resumed, by " + e.Who, e.T})
-		case e.Kind == history.EntryBegin:
+		switch { // what else befell an operator is told in its procedure's row
+		case e.Kind == history.EntryBegin && e.Attempt <= 1:
 			t.events = append(t.events, event{"operator", e.Procedure + " begins, by " + e.Who, e.T})
 		case e.Kind == history.EntryRefused:
 			t.events = append(t.events, event{"refused", e.Error, e.T})
@@ -126,6 +125,14 @@ func (t *timeline) readMarks(run *history.Run) {
 		t.phases[n-1].to, t.phases[n-1].open = t.to, true
 	}
 	t.readFaults(run)
+	for i, r := range run.Reigns() {
+		if i > 0 {
+			t.events = append(t.events, event{r.Site + " reigns", r.Site + " is the writer from here on", r.From})
+		}
+	}
+	if at, ok := run.Return(); ok {
+		t.events = append(t.events, event{"return", run.Meta.Active + "'s old processes are started again", at})
+	}
 	// A mark that cannot be read is the judges' to complain of; the picture shows what there is.
 	people, _ := history.Marked[history.PersonData](run, history.KindPerson)
 	for _, p := range people {
@@ -188,19 +195,22 @@ func (t *timeline) readFaults(run *history.Run) {
 
 // readOutages asks for the measured outage; a run that it cannot be measured in shows its operations only.
 func (t *timeline) readOutages(run *history.Run) {
-	r, err := objective.RecoveryTime(run)
-	if err != nil {
-		return
-	}
-	for _, e := range r.Episodes {
-		o := outage{certain: interval{e.OnsetUntil, e.EndFrom}, possible: interval{e.OnsetFrom, e.EndUntil}, open: !e.Ended}
+	add := func(o outage, end history.Instant) {
 		if o.open {
-			o.possible.to = r.LoadEnded
-			o.certain.to = r.LoadEnded
+			o.possible.to, o.certain.to = end, end
+		} else {
+			t.events = append(t.events, event{"back", "customers are served again", o.possible.to})
 		}
 		t.outages = append(t.outages, o)
-		if e.Ended {
-			t.events = append(t.events, event{"back", "customers are served again", e.EndUntil})
+	}
+	if r, err := objective.RecoveryTime(run); err == nil {
+		for _, e := range r.Episodes {
+			add(outage{certain: interval{e.OnsetUntil, e.EndFrom}, possible: interval{e.OnsetFrom, e.EndUntil}, open: !e.Ended}, r.LoadEnded)
+		}
+	}
+	for _, p := range t.runs {
+		for _, o := range p.outage {
+			add(o, objective.Next(run, p.window.to))
 		}
 	}
 }

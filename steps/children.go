@@ -180,6 +180,7 @@ func (w *childWorld) Stop(d time.Duration) {
 type operator struct {
 	kirikae string
 	folder  string
+	key     string // file of the operator's own private key; "": none
 	say     func(string)
 }
 
@@ -189,13 +190,17 @@ type crash string
 // errKilled says that the operator died by SIGKILL.
 var errKilled = errors.New("the operator was killed")
 
-// Run runs a procedure to its end. A failed one gives an error with the operator's last line.
+// Run runs a procedure to its end, with more arguments if any are given. A failed one gives an error with the operator's last line.
 //
 // The operator dies with the drill. Parent-death signals follow the thread that forked, hence the lock.
-func (o operator) Run(ctx context.Context, procedure, who string, at crash) error {
+func (o operator) Run(ctx context.Context, procedure, who string, at crash, more ...string) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	cmd := exec.CommandContext(ctx, o.kirikae, "operate", o.folder, procedure, "--who", who)
+	args := []string{"operate", o.folder, procedure, "--who", who}
+	if o.key != "" {
+		args = append(args, "--key", o.key)
+	}
+	cmd := exec.CommandContext(ctx, o.kirikae, append(args, more...)...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	cmd.WaitDelay = 10 * time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

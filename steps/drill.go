@@ -24,19 +24,22 @@ type Drill struct {
 	options  Options
 	scenario Scenario
 	runtime  topology.Runtime
+	turn     *turn // among the drills of a run; nil: it is played alone
 
 	ctx    context.Context // of the run; a scenario's own context ends with its last sentence
 	cancel context.CancelCauseFunc
 	ran    bool // the scenario was opened: it counts
 	code   int  // exit code, once closed
 
-	folder  string
-	meta    history.Meta
-	record  *history.Recorder
-	defects map[string][]string
-	plan    workload.Plan
-	person  time.Duration // after which the person on duty acts; 0: nobody is on duty
-	who     string        // who runs procedures, and on whose decision, for the journal
+	folder   string
+	meta     history.Meta
+	record   *history.Recorder
+	defects  map[string][]string
+	plan     workload.Plan
+	person   time.Duration // after which the person on duty acts; 0: nobody is on duty
+	approver time.Duration // after which the person in charge approves; 0: nobody does
+	who      string        // who runs procedures, and on whose decision, for the journal
+	key      string        // file of that person's key; "": none
 
 	process  *childWorld
 	world    topology.World
@@ -44,13 +47,20 @@ type Drill struct {
 	load     *workload.Load
 	canaries *workload.Canaries
 	guard    *fault.Guard
-	lost     topology.Site // set by the fault
+	lost     topology.Site     // set by the fault, until the region returns
+	killed   []string          // nodes that ran when the region was lost
+	reign    history.ReignData // as last seen
 	samplers []*workload.Sampler
+	records  planted
 	lag      *workload.LagSampler // one of the samplers; nil: nobody asked
+
+	interrupted interruptedPayments // how payments that were interrupted are looked at
 
 	evidence history.Evidence
 	ended    bool // end was begun
 	judged   *check.Drill
+
+	procedure string // that was run last
 }
 
 // open makes the run folder and writes down what this drill is, before anything starts.
@@ -143,6 +153,10 @@ func (d *Drill) worldUp(ctx context.Context, file string) error {
 		d.meta.Images = append(d.meta.Images, history.Image(i))
 	}
 	d.say("world", "up after %.1f s · mysql %s · cassandra %s", time.Since(began).Seconds(), d.meta.Engines["mysql"], d.meta.Engines["cassandra"])
+	if err := d.turn.await(ctx, func() { d.say("world", "waits for the drill before to end") }); err != nil {
+		return err
+	}
+	d.seeReign(ctx)
 	d.guard = fault.NewGuard(d.world, d.record, fault.Options{KeepLost: true, Planted: strings.Join(d.meta.Planted, ", ")})
 	return d.saveMeta()
 }
@@ -188,8 +202,11 @@ func (d *Drill) steadyState(ctx context.Context, held string) error {
 	}
 	d.record.MarkAt(max(began, d.record.Now().Add(-hold)), history.KindPhase, history.PhaseSteady, nil)
 	d.say("load", "steady for %s: %s", hold, d.loadLine())
-	_, err = d.guard.Attest(ctx, fault.Before)
-	return err
+	if _, err = d.guard.Attest(ctx, fault.Before); err != nil {
+		return err
+	}
+	d.evidence.StartFacts = d.readFacts(ctx)
+	return nil
 }
 
 func (d *Drill) addRecord(ctx context.Context, name string) error {
@@ -217,6 +234,21 @@ func (d *Drill) replicationLag(ctx context.Context, from, to, atLeast string) er
 		return err
 	}
 	d.say("lag", "%s shows what %s wrote at least %s ago", to, from, least)
+	return nil
+}
+
+// eventsLate slows what Cassandra sends to the other region: what customers were told last is then in one store there and not in the
+// other, whatever the moment of a loss.
+func (d *Drill) eventsLate(ctx context.Context, from, to, late string) error {
+	delay, err := duration(late)
+	if err != nil {
+		return err
+	}
+	link := topology.LinkID{From: topology.Site(from), To: topology.Site(to), Service: topology.ServiceCassandra}
+	if _, err := d.guard.Inject(ctx, fault.Lag{Link: link, Delay: delay}); err != nil {
+		return err
+	}
+	d.say("lag", "%s's journal events reach %s %s late", from, to, delay)
 	return nil
 }
 
@@ -248,6 +280,15 @@ func (d *Drill) personOnDuty(after string) error {
 	return err
 }
 
+// approvals has keys made, for everybody who signs.
+func (d *Drill) approvals(ctx context.Context, after string) (err error) {
+	if d.approver, err = duration(after); err != nil {
+		return err
+	}
+	d.key = d.keyOf(dutyPerson)
+	return d.makeKeys(ctx)
+}
+
 // When
 
 func (d *Drill) regionLost(ctx context.Context, site string) error {
@@ -269,6 +310,7 @@ func (d *Drill) inject(ctx context.Context, site topology.Site, f fault.Fault) e
 	if err != nil {
 		return err
 	}
+	d.killed = done.Targets
 	felt := "felt by traffic on every link"
 	if !done.Felt() {
 		felt = "NOT felt by traffic as declared"
@@ -298,6 +340,7 @@ func (d *Drill) operate(ctx context.Context, procedure string) error {
 func (d *Drill) operateAndDie(ctx context.Context, procedure, step, point string) error {
 	err := d.runOperator(ctx, procedure, crash(step+":"+point))
 	if errors.Is(err, errKilled) {
+		d.record.Mark(history.KindDeath, step, history.DeathData{Procedure: procedure, Point: point})
 		d.say("operator", "killed at step %s, %s", step, point)
 		return nil
 	}
@@ -307,24 +350,27 @@ func (d *Drill) operateAndDie(ctx context.Context, procedure, step, point string
 	return fmt.Errorf("the operator was to die at step %s, %s, and did not", step, point)
 }
 
+// runOperator is one operator process, with the persons that it may ask. However it ends, the servers are asked who reigns by then.
 func (d *Drill) runOperator(ctx context.Context, procedure string, at crash) error {
-	if d.meta.Procedure == "" {
+	if procedure != d.procedure {
 		d.phase(history.PhaseProcedure)
 	}
-	d.meta.Procedure = procedure
-	if err := d.saveMeta(); err != nil {
-		return err
+	d.procedure = procedure
+	if d.meta.Procedure == "" {
+		d.meta.Procedure = procedure
+		if err := d.saveMeta(); err != nil {
+			return err
+		}
 	}
 	duty, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var persons sync.WaitGroup
-	if d.person > 0 {
-		persons.Go(func() { d.beOnDuty(duty) })
-	}
-	o := operator{d.options.Kirikae, relative(d.folder), func(line string) { d.say("operator", "%s", line) }}
+	persons.Go(func() { d.attend(duty, ctx, procedure) })
+	o := operator{d.options.Kirikae, relative(d.folder), d.key, func(line string) { d.say("operator", "%s", line) }}
 	err := o.Run(ctx, procedure, or(d.who, dutyPerson), at)
 	cancel()
 	persons.Wait()
+	d.seeReign(ctx)
 	if err == nil {
 		d.phase(history.PhaseAfter)
 	}

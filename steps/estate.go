@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -44,6 +45,17 @@ func NewEstate(w topology.World) (*Estate, error) {
 		rings:     map[topology.Site]*cassandra.Session{},
 	}, nil
 }
+
+// In is the estate with a run folder, where scripts of procedures run.
+func (e *Estate) In(folder string) procedure.Estate { return located{e, folder} }
+
+type located struct {
+	*Estate
+	folder string
+}
+
+// Folder implements procedure.Placed.
+func (l located) Folder() string { return l.folder }
 
 // Close lets go of every connection.
 func (e *Estate) Close() {
@@ -106,7 +118,11 @@ func (e *Estate) cassandra(ctx context.Context, site topology.Site) (*cassandra.
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if s := e.rings[site]; s != nil {
-		return s, nil
+		if err := s.Ready(ctx); !errors.Is(err, topology.ErrUnreachable) {
+			return s, nil
+		}
+		s.Close() // its nodes left the ring and came back: the driver does not find them again by itself
+		delete(e.rings, site)
 	}
 	where, err := e.ring(site)
 	if err != nil {
@@ -175,7 +191,7 @@ func (e *Estate) Database(site topology.Site) (procedure.Database, error) {
 	if err != nil {
 		return nil, err
 	}
-	return database{s}, nil
+	return database{s, e.About().Secret}, nil
 }
 
 // Ring implements procedure.Estate.
@@ -275,7 +291,10 @@ func (e *Estate) callHeaders(ctx context.Context, method, url string, header map
 }
 
 // database is a MySQL server as procedures use it.
-type database struct{ *mysql.Server }
+type database struct {
+	*mysql.Server
+	secret string
+}
 
 // Replication implements procedure.Database.
 func (d database) Replication(ctx context.Context) (procedure.Replication, error) {
@@ -287,6 +306,7 @@ func (d database) Replication(ctx context.Context) (procedure.Replication, error
 		Source: s.Source, Receiving: s.ReceiverOn, Applying: s.ApplierOn, ApplyError: s.ApplierError,
 		Received: s.Received, Executed: s.Executed,
 		ReadOnly: s.ReadOnly || s.SuperReadOnly, PersistedWritable: !s.PersistedReadOnly,
+		Connected: s.ReceiverConnected, SuperReadOnly: s.SuperReadOnly, PersistedSuperReadOnly: s.PersistedSuperReadOnly,
 	}, nil
 }
 

@@ -16,7 +16,7 @@ import (
 
 // TestFeatures runs the drills under `go test`, each scenario a subtest:
 //
-//	go test ./steps -run 'TestFeatures/Tokyo_is_lost' -v -timeout 30m
+//	go test ./steps -run 'TestFeatures/Tokyo_is_lost_while_customers_are_paying$' -v -timeout 30m
 //
 // It is a drill on real servers, so it runs only where it is asked for: by -run TestFeatures, or by KIRIKAE_LIVE=1. It fails
 // when -run leaves no scenario over. KIRIKAE_SEED repeats one, KIRIKAE_RUNTIME=docker plays them in containers.

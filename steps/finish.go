@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -30,7 +31,13 @@ func (d *Drill) end(ctx context.Context) error {
 		return errors.New("the drill has ended already")
 	}
 	d.ended = true
+	if err := d.attestCalm(ctx); err != nil {
+		return err
+	}
 	if err := d.stopLoad(ctx); err != nil {
+		return err
+	}
+	if err := d.reconcile(ctx); err != nil {
 		return err
 	}
 	if err := d.finalReads(ctx); err != nil {
@@ -57,16 +64,8 @@ func (d *Drill) stopLoad(ctx context.Context) error {
 	}
 	d.say("load", "ended: %s", d.loadLine())
 	d.load, d.samplers = nil, nil
+	d.turn.pass() // what is read from here on does not depend on how fast
 	return err
-}
-
-// authority is the region whose stores hold the truth now: the one that its own MySQL's epoch row names, if it is alive.
-func (d *Drill) authority() topology.Site {
-	t := d.world.Topology()
-	if d.lost == t.Active() {
-		return t.Standby()
-	}
-	return t.Active()
 }
 
 // finalReads reads both stores of the new authority until two reads agree, and once more through the API.
@@ -75,34 +74,20 @@ func (d *Drill) finalReads(ctx context.Context) error {
 		return nil
 	}
 	d.phase(history.PhaseFinal)
-	var err error
-	if d.evidence.Facts, err = d.estate.Facts(ctx, d.authority(), d.lost); err != nil {
-		return err
-	}
+	d.seeReign(ctx)
+	d.evidence.Facts = d.readFacts(ctx)
 	for _, n := range d.world.Nodes("", topology.OnPremises) { // it would pay on and on
 		if err := n.Stop(ctx); err != nil {
 			return err
 		}
 	}
 	site := d.authority()
-	db, err := d.estate.mysql(site)
-	if err != nil {
-		return err
-	}
-	ring, err := d.estate.cassandra(ctx, site)
-	if err != nil {
-		return err
-	}
-	read := func(ctx context.Context) (history.LedgerRows, history.JournalRows, error) {
-		ledger, err := db.Rows(ctx)
-		if err != nil {
-			return ledger, history.JournalRows{}, err
-		}
-		journal, err := ring.JournalRows(ctx)
-		return ledger, journal, err
-	}
+	read := func(ctx context.Context) (*history.Stores, error) { return d.stores(ctx, site) }
 	if err := d.readQuiet(ctx, read); err != nil {
 		return err
+	}
+	if q := d.evidence.Quiescence; !q.Agreed {
+		d.say("final", "not quiescent: %s", q.Why)
 	}
 	api, err := d.estate.Payments(site)
 	if err != nil {
@@ -116,29 +101,33 @@ func (d *Drill) finalReads(ctx context.Context) error {
 	if err != nil {
 		d.say("final", "acquirer's log: %v", err)
 	}
-	d.say("final", "%s holds %d payments and %d events; the acquirer made %d charges",
-		site, len(d.evidence.Ledger.Payments), len(d.evidence.Journal.Events), len(d.evidence.Charges))
+	if d.evidence.Ledger != nil && d.evidence.Journal != nil {
+		d.say("final", "%s holds %d payments and %d events; the acquirer made %d charges",
+			site, len(d.evidence.Ledger.Payments), len(d.evidence.Journal.Events), len(d.evidence.Charges))
+	}
 	return nil
 }
 
-// readQuiet reads until two reads that are at least `apart` apart agree, and keeps the last one.
-func (d *Drill) readQuiet(ctx context.Context, read func(context.Context) (history.LedgerRows, history.JournalRows, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, quietLimit)
+// readQuiet reads until two reads that are at least `apart` apart agree, and keeps the last one. A store that cannot be read leaves that
+// as the evidence, and the judges find that nothing is known: the drill did what it came for.
+func (d *Drill) readQuiet(ctx context.Context, read func(context.Context) (*history.Stores, error)) error {
+	bounded, cancel := context.WithTimeout(ctx, quietLimit)
 	defer cancel()
 	q := &history.Quiescence{}
 	d.evidence.Quiescence = q
 	for {
-		ledger, journal, err := read(ctx)
+		now, err := read(bounded)
 		if err != nil {
-			q.Why = err.Error()
-			if ctx.Err() != nil || q.Reads == 0 {
+			if ctx.Err() != nil {
 				return err
 			}
+			q.Why = err.Error()
 			return nil
 		}
 		q.Reads++
 		before, events := d.evidence.Ledger, d.evidence.Journal
-		d.evidence.Ledger, d.evidence.Journal = &ledger, &journal
+		ledger, journal := *now.Ledger, *now.Journal
+		d.evidence.Ledger, d.evidence.Journal = now.Ledger, now.Journal
 		if before != nil {
 			q.Apart = history.Duration(ledger.T.Sub(before.T))
 			if q.Agreed = sameRows(*before, ledger) && sameEvents(*events, journal); q.Agreed {
@@ -146,7 +135,7 @@ func (d *Drill) readQuiet(ctx context.Context, read func(context.Context) (histo
 			}
 			q.Why = fmt.Sprintf("payments %d, then %d; events %d, then %d", len(before.Payments), len(ledger.Payments), len(events.Events), len(journal.Events))
 		}
-		if pass(ctx, apart) != nil {
+		if pass(bounded, apart) != nil {
 			return nil // bounded: the judges find that the reads did not agree
 		}
 	}
@@ -175,8 +164,8 @@ func sameEvents(a, b history.JournalRows) bool {
 // lostRegion reads the lost region's stores: started alone on their own data if they are dead, with every link still cut.
 // Nothing has wiped or healed anything before.
 func (d *Drill) lostRegion(ctx context.Context) error {
-	if d.lost == "" {
-		return nil
+	if d.lost == "" || d.evidence.OldLedger != nil && d.evidence.OldJournal != nil {
+		return nil // nothing was lost, or it was read before
 	}
 	d.phase(history.PhaseEvidence)
 	ctx, cancel := context.WithTimeout(ctx, aloneLimit)
@@ -190,22 +179,7 @@ func (d *Drill) lostRegion(ctx context.Context) error {
 				return err
 			}
 		}
-		db, err := d.estate.mysql(d.lost)
-		if err != nil {
-			return err
-		}
-		if err := db.WaitReady(ctx); err != nil {
-			return err
-		}
-		rows, err := db.Rows(ctx)
-		if err != nil {
-			return err
-		}
-		if rows.Transactions, err = db.Transactions(ctx); err != nil {
-			return err
-		}
-		d.evidence.OldLedger = &rows
-		return nil
+		return d.keptLedger(ctx, d.lost)
 	})
 	stores.Go(func() error {
 		for _, n := range d.world.Nodes(d.lost, topology.Cassandra) {
@@ -213,18 +187,43 @@ func (d *Drill) lostRegion(ctx context.Context) error {
 				return err
 			}
 		}
-		rows, err := d.estate.lostJournal(ctx, d.lost)
-		if err != nil {
-			return err
-		}
-		d.evidence.OldJournal = &rows
-		return nil
+		return d.keptJournal(ctx, d.lost)
 	})
 	if err := stores.Wait(); err != nil {
 		d.say("evidence", "%v", err) // what was not read is missing for the judges: no reason to throw away the rest
 		return nil
 	}
 	d.say("evidence", "%s kept %d payments and %d events", d.lost, len(d.evidence.OldLedger.Payments), len(d.evidence.OldJournal.Events))
+	return nil
+}
+
+// keptLedger reads what a lost region's MySQL holds, and the database's own account of it.
+func (d *Drill) keptLedger(ctx context.Context, site topology.Site) error {
+	db, err := d.estate.mysql(site)
+	if err != nil {
+		return err
+	}
+	if err := db.WaitReady(ctx); err != nil {
+		return err
+	}
+	rows, err := db.Rows(ctx)
+	if err != nil {
+		return err
+	}
+	if rows.Transactions, err = db.Transactions(ctx); err != nil {
+		return err
+	}
+	d.evidence.OldLedger = &rows
+	return nil
+}
+
+// keptJournal reads what a lost region's Cassandra holds, once it answers.
+func (d *Drill) keptJournal(ctx context.Context, site topology.Site) error {
+	rows, err := d.estate.lostJournal(ctx, site)
+	if err != nil {
+		return err
+	}
+	d.evidence.OldJournal = &rows
 	return nil
 }
 
@@ -251,6 +250,9 @@ func (d *Drill) worldDown() {
 	}
 	d.phase(history.PhaseDown)
 	began := time.Now()
+	if err := os.RemoveAll(filepath.Join(d.folder, keysFolder)); err != nil {
+		d.say("drill", "%v", err)
+	}
 	if d.guard != nil {
 		if err := d.guard.Close(); err != nil {
 			d.say("fault", "%v", err)
@@ -358,7 +360,7 @@ func (d *Drill) breakOff(stepErr error, interrupted bool) error {
 		}
 	}
 	// A drill that broke off on its own still owes its evidence; a person who pressed Ctrl-C wants it to end.
-	if d.world != nil && d.lost != "" && !interrupted && !d.ended {
+	if d.world != nil && (d.lost != "" || d.procedure != "") && !interrupted && !d.ended {
 		d.ended = true
 		for _, read := range []func(context.Context) error{d.finalReads, d.lostRegion} {
 			if err := read(ctx); err != nil {

@@ -52,13 +52,17 @@ func (d *Drill) startLoad(ctx context.Context) error {
 	return nil
 }
 
-// startSamplers watches what the standby received, and takes snapshots of the money in every region.
+// startSamplers watches what the replica received, and takes snapshots of the money in every region.
 func (d *Drill) startSamplers(t topology.Topology) error {
-	standby, err := d.estate.mysql(t.Standby())
-	if err != nil {
-		return err
+	replica := &follower{}
+	for _, site := range []topology.Site{t.Standby(), t.Active()} {
+		db, err := d.estate.mysql(site)
+		if err != nil {
+			return err
+		}
+		replica.servers = append(replica.servers, db)
 	}
-	d.samplers = append(d.samplers, workload.SampleReceived(d.ctx, d.record, standby, receivedPeriod, watchLimit))
+	d.samplers = append(d.samplers, workload.SampleReceived(d.ctx, d.record, replica, receivedPeriod, watchLimit))
 	for _, region := range t.Regions {
 		db, err := d.estate.mysql(region.Name)
 		if err != nil {

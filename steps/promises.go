@@ -20,9 +20,10 @@ import (
 
 // promised is what the sentences of a scenario state before anything starts: promises for the judges, and names that must exist.
 type promised struct {
-	meta     *history.Meta
-	topology *topology.Topology // nil before the sentence that names it
-	load     bool               // customers, canaries and samplers are at work
+	meta      *history.Meta
+	topology  *topology.Topology // nil before the sentence that names it
+	load      bool               // customers, canaries and samplers are at work
+	reconcile bool               // interrupted payments are reconciled
 }
 
 func promiseTopology(p *promised, args []string) error {
@@ -107,8 +108,10 @@ func promiseProcedure(p *promised, args []string) error {
 	return err
 }
 
-// BindProcedure finds a procedure, binds it to a platform and to what it acts on. Two inputs need not be given where a procedure
-// declares them: lost is the platform's active region, survivor its standby. Without an estate the runbook can be printed, not run.
+// BindProcedure finds a procedure, binds it to a platform and to what it acts on. Inputs of these names need not be given where a
+// procedure declares them: lost, active, home and target are the platform's active region, survivor, standby, away and source its
+// standby, whichever of the two serves at the moment: a resumed run has the plan that it was begun with. Without an estate the
+// runbook can be printed, not run.
 func BindProcedure(name string, given map[string]any, t topology.Topology, estate procedure.Estate) (runbook.Runbook, error) {
 	fsys, file, err := procedure.Find(name)
 	if err != nil {
@@ -122,7 +125,10 @@ func BindProcedure(name string, given map[string]any, t topology.Topology, estat
 	if inputs == nil {
 		inputs = map[string]any{}
 	}
-	for name, otherwise := range map[string]topology.Site{"lost": t.Active(), "survivor": t.Standby()} {
+	for name, otherwise := range map[string]topology.Site{
+		"lost": t.Active(), "survivor": t.Standby(), "source": t.Standby(), "target": t.Active(),
+		"active": t.Active(), "standby": t.Standby(), "home": t.Active(), "away": t.Standby(),
+	} {
 		if _, ok := inputs[name]; !ok && slices.Contains(declared, name) {
 			inputs[name] = string(otherwise)
 		}
@@ -147,6 +153,11 @@ func promiseLag(p *promised, args []string) error {
 	return errors.Join(err, promiseRegions(p, args[:2]), promiseLoad(p, nil))
 }
 
+func promiseEventsLate(p *promised, args []string) error {
+	_, err := duration(args[2])
+	return errors.Join(err, promiseRegions(p, args[:2]), promiseLoad(p, nil))
+}
+
 func promiseRecovery(p *promised, args []string) error {
 	d, err := duration(args[0])
 	p.meta.Objectives.Recovery.Target = history.Duration(d)
@@ -166,6 +177,9 @@ func promiseLoss(p *promised, args []string) error {
 func promiseOneWriter(p *promised, args []string) error {
 	d, err := duration(args[0])
 	p.meta.Objectives.DualMax = history.Duration(d)
+	if d == 0 {
+		p.meta.Objectives.DualMax = -1 // 0 is "not stated"
+	}
 	return err
 }
 
@@ -182,6 +196,9 @@ func promiseVerdict(p *promised, args []string) error {
 
 // promiseFacts reads fixtures/facts/NAME.json: the state that a drill must leave, as one canonical document.
 func promiseFacts(p *promised, args []string) error {
+	if p.meta.FactsAsStart {
+		return errors.New("a scenario states one end, this one states two")
+	}
 	b, err := fixtures.FS.ReadFile("facts/" + args[0] + ".json")
 	if err != nil {
 		known, _ := fs.Glob(fixtures.FS, "facts/*.json")

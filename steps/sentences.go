@@ -3,6 +3,7 @@ package steps
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,12 @@ type sentence struct {
 // experiment is what a drill can say, in the order in which it says it: world up, load, steady state, fault, decision,
 // procedure, load again, final reads, judges. It reads as the experiment itself.
 func experiment(d *Drill) []sentence {
+	return slices.Concat(commonSentences(d), judgeSentences(d), fencingSentences(d), handoverSentences(d), ringSentences(d), volumeSentences(d), readinessSentences(d),
+		roundTripSentences(d), interruptedSentences(d), paymentSentences(d))
+}
+
+// commonSentences are those that nearly every drill is made of. The others stand beside what they do, one file a subject.
+func commonSentences(d *Drill) []sentence {
 	return []sentence{
 		{"Given", `the app has the defect "ack-before-commit"`, re(`the app has the defect "([^"]+)"`), d.plantDefect, promiseDefect},
 		{"Given", `traffic between the sites goes around the proxies`, re(`traffic between the sites goes around the proxies`), d.plantBypass, nil},
@@ -33,9 +40,12 @@ func experiment(d *Drill) []sentence {
 		{"Given", `5 payment keys a second are repeated on purpose`, re(`(\d+) payment keys? a second (?:is|are) repeated on purpose`), d.repeats, nil},
 		{"Given", `the steady state has held for 10 s`, re(`the steady state has held for (DURATION)`), d.steadyState, promiseBaseline},
 		{"Given", `the DNS record "campaign" is added, younger than the procedure`, re(`the DNS record "([^"]+)" is added, younger than the procedure`), d.addRecord, promiseUp},
+		{"Given", `journal events of tokyo reach osaka 1 s late`, re(`journal events of (\w+) reach (\w+) (DURATION) late`), d.eventsLate, promiseEventsLate},
 		{"Given", `replication from tokyo to osaka lags by at least 300 ms`, re(`replication from (\w+) to (\w+) lags by at least (DURATION)`), d.replicationLag, promiseLag},
 		{"Given", `osaka applies what it receives 2 s late`, re(`(\w+) applies what it receives (DURATION) late`), d.applyLate, promiseFirstRegion},
 		{"Given", `a person on duty changes the DNS records 1 s after being asked`, re(`a person on duty changes the DNS records (DURATION) after being asked`), d.personOnDuty, nil},
+		{"Given", `a person on duty does what is asked by hand 1 s after being asked`, re(`a person on duty does what is asked by hand (DURATION) after being asked`), d.personOnDuty, nil},
+		{"Given", `the person in charge approves 1 s after being asked`, re(`the person in charge approves (DURATION) after being asked`), d.approvals, nil},
 
 		{"When", `tokyo is lost`, re(`(\w+) is lost`), d.regionLost, promiseRegions},
 		{"When", `tokyo is isolated from osaka but stays alive`, re(`(\w+) is isolated from (\w+) but stays alive`), d.regionIsolated, promiseRegions},

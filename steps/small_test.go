@@ -27,10 +27,13 @@ func TestWaitingForAPerson(t *testing.T) {
 		{"empty", nil, false},
 		{"a machine waits", []history.Entry{e(history.EntryWait, "2", false)}, false},
 		{"a person is asked", []history.Entry{e(history.EntryConfirm, "7", false), e(history.EntryWait, "8", true)}, true},
+		{"an approval is asked for", []history.Entry{e(history.EntryAsk, "8", false)}, true},
+		{"it was given", []history.Entry{e(history.EntryAsk, "8", false), e(history.EntryApproved, "8", false)}, false},
+		{"a person is to take it back", []history.Entry{e(history.UndoPrefix+history.EntryWait, "8", true)}, true},
 		{"the person did it", []history.Entry{e(history.EntryWait, "8", true), e(history.EntryConfirm, "8", true)}, false},
 		{"an operator came back since", []history.Entry{e(history.EntryWait, "8", true), e(history.EntryBegin, "", false)}, true},
 	} {
-		if got := waiting(c.journal); got != c.want {
+		if _, got := asks(c.journal); got != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}
@@ -77,24 +80,22 @@ func TestRunFolderNames(t *testing.T) {
 }
 
 func TestQuietReads(t *testing.T) {
-	row := func(keys ...string) (l history.LedgerRows, j history.JournalRows) {
-		l.T = history.Monotonic{}.Now()
+	row := func(keys ...string) *history.Stores {
+		s := history.Stores{Ledger: &history.LedgerRows{T: history.Monotonic{}.Now()}, Journal: &history.JournalRows{}}
 		for _, k := range keys {
-			l.Payments = append(l.Payments, history.PaymentRow{Key: k, State: "DONE"})
-			j.Events = append(j.Events, history.EventRow{Key: k})
+			s.Ledger.Payments = append(s.Ledger.Payments, history.PaymentRow{Key: k, State: "DONE"})
+			s.Journal.Events = append(s.Journal.Events, history.EventRow{Key: k})
 		}
-		return l, j
+		return &s
 	}
 	reads := 0
 	d := &Drill{}
-	err := d.readQuiet(context.Background(), func(context.Context) (history.LedgerRows, history.JournalRows, error) {
+	err := d.readQuiet(context.Background(), func(context.Context) (*history.Stores, error) {
 		reads++
 		if reads == 1 {
-			l, j := row("a")
-			return l, j, nil
+			return row("a"), nil
 		}
-		l, j := row("a", "b")
-		return l, j, nil
+		return row("a", "b"), nil
 	})
 	q := d.evidence.Quiescence
 	if err != nil || !q.Agreed || q.Reads != 3 || q.Apart.D() < apart {
@@ -104,13 +105,25 @@ func TestQuietReads(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
 	d, n := &Drill{}, 0
-	err = d.readQuiet(ctx, func(context.Context) (history.LedgerRows, history.JournalRows, error) {
+	err = d.readQuiet(ctx, func(context.Context) (*history.Stores, error) {
 		n++
-		l, j := row(fmt.Sprint(n))
-		return l, j, nil
+		return row(fmt.Sprint(n)), nil
 	})
 	if err != nil || d.evidence.Quiescence.Agreed {
 		t.Errorf("%+v, %v: reads that never agree are no quiescence", d.evidence.Quiescence, err)
+	}
+
+	// A store that cannot be read is evidence of nothing, and no reason to stop; a drill that is interrupted is one.
+	unreadable := func(context.Context) (*history.Stores, error) { return nil, errors.New("no quorum") }
+	d = &Drill{}
+	err = d.readQuiet(context.Background(), unreadable)
+	if q := d.evidence.Quiescence; err != nil || q.Agreed || q.Reads != 0 || q.Why != "no quorum" || d.evidence.Ledger != nil {
+		t.Errorf("%+v, %v", q, err)
+	}
+	gone, end := context.WithCancel(context.Background())
+	end()
+	if err := d.readQuiet(gone, unreadable); err == nil {
+		t.Error("an interrupted drill went on")
 	}
 }
 
@@ -121,16 +134,26 @@ func TestTally(t *testing.T) {
 	d := &Drill{ran: true, judged: &check.Drill{Verdict: check.Fail, Results: []check.Result{failed}}}
 	d.meta.Expectation = &history.Expectation{Verdict: "FAIL", Check: check.NameDropped}
 	all.add(s, d, ExitPassed)
-	all.add(s, &Drill{}, ExitPassed)
-	all.add(s, &Drill{ran: true}, ExitEnvironment)
+	gate := check.Conclude(check.NameGate, "7 of 8", false, nil, nil)
+	gate.Numbers = map[string]check.Interval{check.GatePlanted: {Lower: 8, Upper: 8}, check.GateRefused: {Lower: 7, Upper: 7}}
+	all.add(s, &Drill{judged: &check.Drill{Results: []check.Result{gate}}}, ExitPassed)
+	undecided := &check.Drill{Verdict: check.Inconclusive, Interrupted: "the world is gone", Results: []check.Result{
+		check.Undecided(check.NameSane, "noise"), check.Conclude(check.NameConservation, "conserved", false, []check.Counter{{Name: "snapshots", Have: 1, Need: 1}}, nil)}}
+	all.add(s, &Drill{ran: true, judged: undecided}, ExitEnvironment)
+	all.add(s, &Drill{ran: true, judged: &check.Drill{Verdict: check.Pass}}, ExitPassed)
 	table := all.table()
 	for _, want := range []string{
 		`as expected      features/a.feature:3  n: FAIL by "dropped"`, "not executed     features/a.feature:3", "NOT as expected  features/a.feature:3",
-		"drills: 1 passed, 1 failed, 1 skipped",
+		"drills: 2 passed, 1 failed, 1 skipped", "gate violations 7 of 8 refused by name",
 	} {
 		if !strings.Contains(table, want) {
 			t.Errorf("%q is not in\n%s", want, table)
 		}
+	}
+	lines := strings.Split(strings.TrimSpace(table), "\n")
+	last := strings.Join(lines[len(lines)-4:len(lines)-1], "\n")
+	if want := "NOT as expected  features/a.feature:3  n: INCONCLUSIVE (exit 4)\n    interrupted: the world is gone\n    INCONCLUSIVE " + check.NameSane + ": noise"; last != want {
+		t.Errorf("the end of a tally is\n%s\nnot\n%s", last, want)
 	}
 }
 
@@ -147,5 +170,42 @@ func TestNotJudged(t *testing.T) {
 	d.judged.Results = []check.Result{check.Undecided(check.NameDoubleCharge, "no log")}
 	if err := d.chargedOnce(); err == nil || !strings.Contains(err.Error(), "INCONCLUSIVE") {
 		t.Error(err)
+	}
+}
+
+// TestPromiseThatIsToBeBroken: the promise by which a scenario says that its drill must fail does not fail the sentence that states
+// it; any other does.
+func TestPromiseThatIsToBeBroken(t *testing.T) {
+	broken := check.Conclude(check.NameEndFacts, "1 of 79 facts differ", true, []check.Counter{{Name: "facts", Have: 79, Need: 10}}, nil)
+	d := &Drill{judged: &check.Drill{Verdict: check.Fail, Results: []check.Result{broken}}}
+	if err := d.endFacts(""); err == nil {
+		t.Error("a broken promise passed")
+	}
+	d.meta.Expectation = &history.Expectation{Verdict: "FAIL", Check: check.NamePlanned}
+	if err := d.endFacts(""); err == nil {
+		t.Error("a broken promise passed: another one was to be broken")
+	}
+	d.meta.Expectation.Check = check.NameEndFacts
+	if err := d.endFacts(""); err != nil {
+		t.Error(err)
+	}
+	if err := d.outDuring("", ""); err == nil {
+		t.Error("a promise that nobody judged passed")
+	}
+}
+
+// TestAnswered counts over a whole second only: the first readings say nothing.
+func TestAnswered(t *testing.T) {
+	var a answered
+	began := time.Now()
+	for _, c := range []struct {
+		after time.Duration
+		n     int
+		want  int
+	}{{0, 100, 0}, {500 * time.Millisecond, 130, 0}, {999 * time.Millisecond, 150, 0}, {time.Second, 150, 50},
+		{1400 * time.Millisecond, 155, 55}, {1500 * time.Millisecond, 160, 30}, {2600 * time.Millisecond, 160, 0}, {3 * time.Second, 190, 30}} {
+		if got := a.add(began.Add(c.after), c.n); got != c.want {
+			t.Errorf("after %v: %d, want %d", c.after, got, c.want)
+		}
 	}
 }

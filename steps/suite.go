@@ -31,6 +31,8 @@ type Options struct {
 	Images   string    // docker: auto, official, built
 	Paths    []string  // features; none: all embedded ones
 	Tags     string    // tag expression; "" selects all
+	Tier     string    // which drills of those selected: test, nightly; "": all
+	Day      time.Time // by which the test tier rotates
 	Seed     uint64    // of everything random
 	Out      string    // folder of run folders
 	Stdout   io.Writer // verdicts
@@ -41,7 +43,8 @@ type Options struct {
 	TestingT *testing.T // scenarios become subtests of it; nil outside `go test`
 }
 
-// Run selects scenarios, drills them one after another and judges each from its run folder. It returns the worst exit code.
+// Run selects scenarios, drills them in turn and judges each from its run folder. While one is judged the next one's world is made; no two
+// have customers at once. It returns the worst exit code.
 // The error is about what kept drills from running at all.
 func Run(ctx context.Context, o Options) (int, error) {
 	scenarios, err := Select(o.Paths, o.Tags)
@@ -56,6 +59,13 @@ func Run(ctx context.Context, o Options) (int, error) {
 		return 0, err
 	}
 	defer closeRuntime(rt)
+	scenarios, left, err := inTier(o.Tier, rt.Name(), o.Day, scenarios)
+	if err != nil {
+		return 0, err
+	}
+	if len(scenarios) == 0 {
+		return 0, fmt.Errorf("%w: tier %s has none of them in %s", ErrNothingSelected, o.Tier, rt.Name())
+	}
 	o.Progress.Say("drill", "%d of %d selected · runtime %s (%s) · seed %d", len(scenarios), len(scenarios), rt.Name(), why, o.Seed)
 	swept, err := Sweep(ctx)
 	for _, s := range swept {
@@ -64,19 +74,26 @@ func Run(ctx context.Context, o Options) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	drills, codes := make([]*Drill, len(scenarios)), make([]int, len(scenarios))
+	begun := inTurn(ctx, len(scenarios), func(i int, t *turn) {
+		o := o
+		if len(scenarios) > 1 {
+			o.Progress = o.Progress.Of(fmt.Sprintf("%d/%d", i+1, len(scenarios)))
+		}
+		drills[i] = &Drill{options: o, scenario: scenarios[i], runtime: rt, turn: t}
+		codes[i] = drills[i].run(ctx)
+	})
 	code, ran := ExitPassed, 0
 	var tally tally
-	for _, s := range scenarios {
-		if ctx.Err() != nil {
-			break
-		}
-		d := &Drill{options: o, scenario: s, runtime: rt}
-		c := d.run(ctx)
+	for i, d := range drills[:begun] {
 		if d.ran {
 			ran++
 		}
-		tally.add(s, d, c)
-		code = worse(code, c)
+		tally.add(scenarios[i], d, codes[i])
+		code = worse(code, codes[i])
+	}
+	if o.Tier != "" {
+		fmt.Fprint(o.Stdout, leftOut(o.Tier, rt.Name(), left))
 	}
 	if len(scenarios) > 1 {
 		fmt.Fprint(o.Stdout, tally.table())

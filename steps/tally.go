@@ -2,6 +2,7 @@ package steps
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/kirikae/kirikae/drill/check"
@@ -15,40 +16,95 @@ type tallied struct {
 	ran      bool
 	verdict  string
 	code     int
+	because  []string // of a drill that was not as expected: every check that did not pass, and what broke it off
+
+	violations, refused int // of the readiness gate: planted, and refused by their names
 }
 
 func (t *tally) add(s Scenario, d *Drill, code int) {
-	verdict := "not judged"
+	x := tallied{scenario: s, ran: d.ran, verdict: "not judged", code: code}
 	if d.judged != nil {
-		verdict = d.judged.Verdict.String()
+		x.verdict = d.judged.Verdict.String()
 		if e := d.meta.Expectation; e != nil && e.Check != "" {
 			if r, ok := d.judged.Get(e.Check); ok && r.Verdict() != check.Pass {
-				verdict = fmt.Sprintf("%s by %q", r.Verdict(), e.Check)
+				x.verdict = fmt.Sprintf("%s by %q", r.Verdict(), e.Check)
+			}
+		}
+		if r, ok := d.judged.Get(check.NameGate); ok {
+			x.violations, x.refused = int(r.Numbers[check.GatePlanted].Lower), int(r.Numbers[check.GateRefused].Lower)
+		}
+		if code != ExitPassed {
+			x.because = because(*d.judged)
+		}
+	}
+	*t = append(*t, x)
+}
+
+// because is a line for every check of a drill that did not pass, and for what broke it off.
+func because(d check.Drill) []string {
+	var out []string
+	if d.Interrupted != "" {
+		out = append(out, "interrupted: "+d.Interrupted)
+	}
+	for _, r := range d.Results {
+		if r.Verdict() != check.Pass {
+			out = append(out, fmt.Sprintf("%s %s: %s", r.Verdict(), r.Check, strings.Join(slices.Compact(append([]string{r.Says}, r.Missing...)), " · ")))
+		}
+	}
+	return out
+}
+
+// table is a line a scenario and the closing line that counts them. What was not as expected stands last, with its reasons:
+// of a long run, people and CI systems often see the end alone.
+func (t tally) table() string {
+	var right, left, wrong []string
+	for _, x := range t {
+		line := func(word string) string {
+			return fmt.Sprintf("%-15s  %s  %s: %s", word, x.scenario.Place(), x.scenario.Name, x.verdict)
+		}
+		switch {
+		case !x.ran:
+			left = append(left, line("not executed"))
+		case x.code == ExitPassed:
+			right = append(right, line("as expected"))
+		default:
+			wrong = append(wrong, fmt.Sprintf("%s (exit %d)", line("NOT as expected"), x.code))
+			for _, b := range x.because {
+				wrong = append(wrong, "    "+b)
 			}
 		}
 	}
-	*t = append(*t, tallied{s, d.ran, verdict, code})
+	failed := len(t) - len(right) - len(left)
+	lines := slices.Concat([]string{""}, right, left, wrong,
+		[]string{fmt.Sprintf("drills: %d passed, %d failed, %d skipped%s", len(right), failed, len(left), t.kinds()), ""})
+	return strings.Join(lines, "\n")
 }
 
-// table is a line a scenario and the closing line that counts them.
-func (t tally) table() string {
-	var b strings.Builder
-	b.WriteString("\n")
-	passed, failed, skipped := 0, 0, 0
-	for _, x := range t {
-		word := "NOT as expected"
-		switch {
-		case !x.ran:
-			word = "not executed"
-			skipped++
-		case x.code == ExitPassed:
-			word = "as expected"
-			passed++
-		default:
-			failed++
+// kinds counts, of each kind of drill that was played, those that gave the right answer by the right name.
+func (t tally) kinds() string {
+	out := ""
+	for _, kind := range []struct{ tag, name string }{
+		{tagKnownBad, "planted rows"}, {tagInterrupted, "interrupted procedures"},
+	} {
+		right, all := 0, 0
+		for _, x := range t {
+			if slices.Contains(x.scenario.Tags, kind.tag) {
+				all++
+				if x.ran && x.code == ExitPassed {
+					right++
+				}
+			}
 		}
-		fmt.Fprintf(&b, "%-15s  %s  %s: %s\n", word, x.scenario.Place(), x.scenario.Name, x.verdict)
+		if all > 0 {
+			out += fmt.Sprintf(" · %s %d of %d right", kind.name, right, all)
+		}
 	}
-	fmt.Fprintf(&b, "drills: %d passed, %d failed, %d skipped\n", passed, failed, skipped)
-	return b.String()
+	violations, refused := 0, 0
+	for _, x := range t {
+		violations, refused = violations+x.violations, refused+x.refused
+	}
+	if violations > 0 {
+		out += fmt.Sprintf(" · gate violations %d of %d refused by name", refused, violations)
+	}
+	return out
 }

@@ -1,7 +1,6 @@
 package topology
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -10,9 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
+	"github.com/kirikae/kirikae/topology/yamlfile"
 )
 
 // file is a topology as people write it.
@@ -24,7 +21,9 @@ type file struct {
 		Cassandra int    `yaml:"cassandra"`
 		Apps      int    `yaml:"apps"`
 	} `yaml:"regions"`
-	ReplicationFactor int `yaml:"replication_factor"`
+	ReplicationFactor int    `yaml:"replication_factor"`
+	Fence             string `yaml:"fence"`
+	Reconcile         bool   `yaml:"reconcile"`
 	Links             []struct {
 		Between  []string `yaml:"between"`
 		Services []string `yaml:"services"`
@@ -52,97 +51,56 @@ func Load(path string) (Topology, error) {
 
 // Parse is Load for a file that was read already; name is what errors call it.
 func Parse(name string, b []byte) (Topology, error) {
-	tree, err := parser.ParseBytes(b, 0)
-	if err != nil {
-		return Topology{}, placed(name, err)
-	}
-	if len(tree.Docs) == 0 || tree.Docs[0].Body == nil {
-		return Topology{}, fmt.Errorf("%s:1:1: the file is empty, a topology was expected", name)
-	}
-	if len(tree.Docs) > 1 {
-		return Topology{}, fmt.Errorf("%s: one topology a file, here are %d documents", name, len(tree.Docs))
-	}
 	var f file
-	if err := yaml.NodeToValue(tree.Docs[0].Body, &f, yaml.Strict()); err != nil {
-		return Topology{}, placed(name, err)
+	read, err := yamlfile.Kind{What: "topology", Unknown: func(field string) error { return Unknown("field", field, fields()) }}.Read(name, b, &f)
+	if err != nil {
+		return Topology{}, err
 	}
-	p := &reader{name: name, tree: tree}
-	t := p.topology(f)
-	return t, errors.Join(p.errs...)
+	t := (&reader{read}).topology(f)
+	return t, read.Err()
 }
 
 // fields are the names that a topology file knows, for suggestions.
 func fields() []string {
-	return []string{"name", "regions", "role", "cassandra", "apps", "replication_factor", "links", "between", "services", "delay",
+	return []string{"name", "regions", "role", "cassandra", "apps", "replication_factor", "fence", "reconcile", "links", "between", "services", "delay",
 		"zone", "ttl", "records", "accounts", "count", "opening"}
 }
 
-var unknownField = regexp.MustCompile(`unknown field "([^"]*)"`)
-
-// placed is an error of the YAML library with its place, on one line.
-func placed(name string, err error) error {
-	var ye yaml.Error
-	if !errors.As(err, &ye) || ye.GetToken() == nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	msg := ye.GetMessage()
-	if m := unknownField.FindStringSubmatch(msg); m != nil {
-		msg = Unknown("field", m[1], fields()).Error()
-	}
-	at := ye.GetToken().Position
-	return fmt.Errorf("%s:%d:%d: %s", name, at.Line, at.Column, msg)
-}
-
-// reader turns a file into a topology and collects what is wrong with it.
-type reader struct {
-	name string
-	tree *ast.File
-	errs []error
-}
-
-// bad notes an error at the value that path leads to, or at its nearest parent that was written.
-func (p *reader) bad(path, format string, a ...any) {
-	line, column := 1, 1
-	for path != "" {
-		if q, err := yaml.PathString(path); err == nil {
-			if n, err := q.FilterFile(p.tree); err == nil && n != nil && n.GetToken() != nil {
-				tk := n.GetToken()
-				// A block's own token is its first colon or dash; what people look for is its first key.
-				if m, ok := n.(*ast.MappingNode); ok && len(m.Values) > 0 {
-					tk = m.Values[0].Key.GetToken()
-				} else if m, ok := n.(*ast.MappingValueNode); ok {
-					tk = m.Key.GetToken()
-				}
-				line, column = tk.Position.Line, tk.Position.Column
-				break
-			}
-		}
-		cut := strings.LastIndexAny(path, ".[")
-		if cut < 0 {
-			break
-		}
-		path = path[:cut]
-	}
-	p.errs = append(p.errs, fmt.Errorf("%s:%d:%d: %s", p.name, line, column, fmt.Sprintf(format, a...)))
-}
+// reader turns a file into a topology and notes what is wrong with it.
+type reader struct{ *yamlfile.File }
 
 var word = regexp.MustCompile(`^[a-z][a-z0-9]{0,15}$`)
 
 func (p *reader) topology(f file) Topology {
 	t := Topology{Name: f.Name, ReplicationFactor: map[Site]int{}, Accounts: f.Accounts.Count, Opening: f.Accounts.Opening}
 	if f.Name == "" {
-		p.bad("$.name", "name is missing: call the topology something")
+		p.Bad("$.name", "name is missing: call the topology something")
 	}
+	t.Reconcile = f.Reconcile
+	t.Fence = p.fence(f.Fence)
 	p.regions(&t, f)
 	p.links(&t, f)
 	p.zone(&t, f)
 	if f.Accounts.Count < 2 {
-		p.bad("$.accounts.count", "accounts: count is %d, a transfer needs at least 2", f.Accounts.Count)
+		p.Bad("$.accounts.count", "accounts: count is %d, a transfer needs at least 2", f.Accounts.Count)
 	}
 	if f.Accounts.Opening < 1 {
-		p.bad("$.accounts.opening", "accounts: opening is %d, at least 1 yen was expected", f.Accounts.Opening)
+		p.Bad("$.accounts.opening", "accounts: opening is %d, at least 1 yen was expected", f.Accounts.Opening)
 	}
 	return t
+}
+
+// fence is none where nothing is written, as in article 002.
+func (p *reader) fence(s string) Fence {
+	known := []string{string(NoFence), string(WitnessFence)}
+	switch {
+	case s == "":
+		return NoFence
+	case !slices.Contains(known, s):
+		p.Bad("$.fence", "%v", Unknown("fence", s, known))
+		return NoFence
+	}
+	return Fence(s)
 }
 
 // Most that fits into one world's block of addresses.
@@ -159,44 +117,44 @@ func (p *reader) regions(t *Topology, f file) {
 		at := fmt.Sprintf("$.regions[%d]", i)
 		switch {
 		case r.Name == "":
-			p.bad(at, "region %d has no name", i+1)
+			p.Bad(at, "region %d has no name", i+1)
 		case r.Name == string(Outside):
-			p.bad(at+".name", "%q is the place outside the regions, a region cannot be called so", r.Name)
+			p.Bad(at+".name", "%q is the place outside the regions, a region cannot be called so", r.Name)
 		case !word.MatchString(r.Name):
-			p.bad(at+".name", "region name %q: up to 16 small letters and digits were expected", r.Name)
+			p.Bad(at+".name", "region name %q: up to 16 small letters and digits were expected", r.Name)
 		case seen[r.Name]:
-			p.bad(at+".name", "region %q is declared twice", r.Name)
+			p.Bad(at+".name", "region %q is declared twice", r.Name)
 		}
 		seen[r.Name] = true
 		switch Role(r.Role) {
 		case Active, Standby:
 			roles[Role(r.Role)]++
 		case "":
-			p.bad(at+".role", "region %q has no role (known: active, standby)", r.Name)
+			p.Bad(at+".role", "region %q has no role (known: active, standby)", r.Name)
 		default:
-			p.bad(at+".role", "%v", Unknown("role", r.Role, []string{string(Active), string(Standby)}))
+			p.Bad(at+".role", "%v", Unknown("role", r.Role, []string{string(Active), string(Standby)}))
 		}
 		if r.Cassandra < 1 || r.Cassandra > maxCassandra {
-			p.bad(at+".cassandra", "region %q: cassandra is %d nodes, 1 to %d were expected", r.Name, r.Cassandra, maxCassandra)
+			p.Bad(at+".cassandra", "region %q: cassandra is %d nodes, 1 to %d were expected", r.Name, r.Cassandra, maxCassandra)
 		}
 		if r.Apps < 1 || r.Apps > maxApps {
-			p.bad(at+".apps", "region %q: apps is %d, 1 to %d were expected", r.Name, r.Apps, maxApps)
+			p.Bad(at+".apps", "region %q: apps is %d, 1 to %d were expected", r.Name, r.Apps, maxApps)
 		}
 		if f.ReplicationFactor > r.Cassandra {
-			p.bad("$.replication_factor", "replication_factor is %d, above the %d Cassandra nodes of region %q", f.ReplicationFactor, r.Cassandra, r.Name)
+			p.Bad("$.replication_factor", "replication_factor is %d, above the %d Cassandra nodes of region %q", f.ReplicationFactor, r.Cassandra, r.Name)
 		}
 		t.Regions = append(t.Regions, Region{Name: Site(r.Name), Role: Role(r.Role), Cassandra: r.Cassandra, Apps: r.Apps})
 		t.ReplicationFactor[Site(r.Name)] = f.ReplicationFactor
 	}
 	if len(f.Regions) != maxRegions {
-		p.bad("$.regions", "%d regions, exactly %d were expected: one active, one standby", len(f.Regions), maxRegions)
+		p.Bad("$.regions", "%d regions, exactly %d were expected: one active, one standby", len(f.Regions), maxRegions)
 		return
 	}
 	if roles[Active] != 1 {
-		p.bad("$.regions", "%d active regions, exactly one was expected", roles[Active])
+		p.Bad("$.regions", "%d active regions, exactly one was expected", roles[Active])
 	}
 	if f.ReplicationFactor < 1 {
-		p.bad("$.replication_factor", "replication_factor is %d, at least 1 was expected", f.ReplicationFactor)
+		p.Bad("$.replication_factor", "replication_factor is %d, at least 1 was expected", f.ReplicationFactor)
 	}
 }
 
@@ -205,34 +163,34 @@ const maxDelay = 10 * time.Second
 
 func (p *reader) links(t *Topology, f file) {
 	sites := t.Sites()
-	services := []string{string(ServiceMySQL), string(ServiceCassandra), string(ServiceHTTP), string(ServiceAcquirer)}
+	services := []string{string(ServiceMySQL), string(ServiceCassandra), string(ServiceHTTP), string(ServiceAcquirer), string(ServiceWitness)}
 	needed := t.needed()
 	declared := map[LinkID]bool{}
-	before := len(p.errs)
+	before := p.Mistakes()
 	for i, l := range f.Links {
 		at := fmt.Sprintf("$.links[%d]", i)
 		delay, ok := p.duration(at+".delay", "delay", l.Delay, 0, maxDelay)
 		if len(l.Between) != 2 {
-			p.bad(at+".between", "between names %d sites, two were expected, as in [tokyo, osaka]", len(l.Between))
+			p.Bad(at+".between", "between names %d sites, two were expected, as in [tokyo, osaka]", len(l.Between))
 			continue
 		}
 		for j, s := range l.Between {
 			if !slices.Contains(sites, s) {
-				p.bad(fmt.Sprintf("%s.between[%d]", at, j), "%v", Unknown("site", s, sites))
+				p.Bad(fmt.Sprintf("%s.between[%d]", at, j), "%v", Unknown("site", s, sites))
 				ok = false
 			}
 		}
 		if l.Between[0] == l.Between[1] {
-			p.bad(at+".between", "a link joins two sites, this one leads from %s to itself; inside a site nothing is cut or delayed", l.Between[0])
+			p.Bad(at+".between", "a link joins two sites, this one leads from %s to itself; inside a site nothing is cut or delayed", l.Between[0])
 			ok = false
 		}
 		if len(l.Services) == 0 {
-			p.bad(at+".services", "the link carries no service (known: %s)", strings.Join(services, ", "))
+			p.Bad(at+".services", "the link carries no service (known: %s)", strings.Join(services, ", "))
 		}
 		for j, s := range l.Services {
 			place := fmt.Sprintf("%s.services[%d]", at, j)
 			if !slices.Contains(services, s) {
-				p.bad(place, "%v", Unknown("service", s, services))
+				p.Bad(place, "%v", Unknown("service", s, services))
 				continue
 			}
 			for _, way := range [][2]string{{l.Between[0], l.Between[1]}, {l.Between[1], l.Between[0]}} {
@@ -240,9 +198,9 @@ func (p *reader) links(t *Topology, f file) {
 				switch {
 				case !ok:
 				case declared[id]:
-					p.bad(place, "link %s is declared twice", id)
+					p.Bad(place, "link %s is declared twice", id)
 				case !needed[id]:
-					p.bad(place, "nothing of this platform sends %s between %s and %s", s, way[0], way[1])
+					p.Bad(place, "nothing of this platform sends %s between %s and %s", s, way[0], way[1])
 					ok = false
 				default:
 					t.Links = append(t.Links, LinkSpec{ID: id, Delay: delay})
@@ -257,32 +215,32 @@ func (p *reader) links(t *Topology, f file) {
 			missing = append(missing, fmt.Sprintf("%s between %s and %s", id.Service, id.From, id.To))
 		}
 	}
-	if len(missing) > 0 && len(p.errs) == before && len(t.Regions) == maxRegions { // one mistyped name is one error
+	if len(missing) > 0 && p.Mistakes() == before && len(t.Regions) == maxRegions { // one mistyped name is one error
 		sort.Strings(missing)
-		p.bad("$.links", "no link is declared for %s: every connection between sites has to pass one", strings.Join(missing, ", "))
+		p.Bad("$.links", "no link is declared for %s: every connection between sites has to pass one", strings.Join(missing, ", "))
 	}
 }
 
 func (p *reader) zone(t *Topology, f file) {
 	t.Zone = ZoneSpec{Name: f.Zone.Name, Records: f.Zone.Records}
 	if len(f.Zone.Name) < 2 || !strings.HasSuffix(f.Zone.Name, ".") || strings.HasPrefix(f.Zone.Name, ".") {
-		p.bad("$.zone.name", "zone name is %q, a full name with its final dot was expected, as in kirikae.test.", f.Zone.Name)
+		p.Bad("$.zone.name", "zone name is %q, a full name with its final dot was expected, as in kirikae.test.", f.Zone.Name)
 	}
 	t.Zone.TTL, _ = p.duration("$.zone.ttl", "ttl", f.Zone.TTL, time.Second, time.Hour)
 	if t.Zone.TTL%time.Second != 0 {
-		p.bad("$.zone.ttl", "ttl is %s, DNS counts whole seconds", t.Zone.TTL)
+		p.Bad("$.zone.ttl", "ttl is %s, DNS counts whole seconds", t.Zone.TTL)
 	}
 	if len(f.Zone.Records) == 0 {
-		p.bad("$.zone.records", "the zone has no record: customers would find nothing")
+		p.Bad("$.zone.records", "the zone has no record: customers would find nothing")
 	}
 	seen := map[string]bool{}
 	for i, r := range f.Zone.Records {
 		at := fmt.Sprintf("$.zone.records[%d]", i)
 		switch {
 		case !word.MatchString(r):
-			p.bad(at, "record %q: up to 16 small letters and digits were expected, without the zone's name", r)
+			p.Bad(at, "record %q: up to 16 small letters and digits were expected, without the zone's name", r)
 		case seen[r]:
-			p.bad(at, "record %q is declared twice", r)
+			p.Bad(at, "record %q is declared twice", r)
 		}
 		seen[r] = true
 	}
@@ -290,16 +248,16 @@ func (p *reader) zone(t *Topology, f file) {
 
 func (p *reader) duration(path, what, s string, low, high time.Duration) (time.Duration, bool) {
 	if s == "" {
-		p.bad(path, "%s is missing, a duration was expected, as in 4ms", what)
+		p.Bad(path, "%s is missing, a duration was expected, as in 4ms", what)
 		return 0, false
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil {
-		p.bad(path, "%s is %q, a duration with its unit was expected, as in 4ms", what, s)
+		p.Bad(path, "%s is %q, a duration with its unit was expected, as in 4ms", what, s)
 		return 0, false
 	}
 	if d < low || d > high {
-		p.bad(path, "%s is %s, %s to %s was expected", what, d, low, high)
+		p.Bad(path, "%s is %s, %s to %s was expected", what, d, low, high)
 		return 0, false
 	}
 	return d, true
@@ -315,7 +273,7 @@ func (t Topology) Sites() []string {
 }
 
 // needed are the links that the platform's connections pass: both stores between the regions, customers to a region's
-// gateway, a region's application to the acquirer.
+// gateway, a region's application to the acquirer, and a region's database to the witness where there is one.
 func (t Topology) needed() map[LinkID]bool {
 	all := map[LinkID]bool{}
 	both := func(a, b Site, s Service) { all[LinkID{a, b, s}], all[LinkID{b, a, s}] = true, true }
@@ -326,6 +284,9 @@ func (t Topology) needed() map[LinkID]bool {
 		}
 		both(Outside, r.Name, ServiceHTTP)
 		both(Outside, r.Name, ServiceAcquirer)
+		if t.Fence == WitnessFence {
+			both(Outside, r.Name, ServiceWitness)
+		}
 	}
 	return all
 }

@@ -2,6 +2,8 @@ package topology
 
 import (
 	"os"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +39,42 @@ func TestLoad(t *testing.T) {
 		if _, ok := delays[id]; !ok {
 			t.Errorf("no link %s", id)
 		}
+	}
+}
+
+// TestLoadWitness: the world with a fence is the default one with a witness.
+func TestLoadWitness(t *testing.T) {
+	plain, err := Load(twoRegion)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plain.Fence != NoFence || plain.Reconcile {
+		t.Errorf("fence %q, reconcile %v", plain.Fence, plain.Reconcile)
+	}
+	got, err := Load("../fixtures/topologies/two-region-witness.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Fence != WitnessFence || got.Name != "two-region-witness" {
+		t.Errorf("%+v", got)
+	}
+	witness := 0
+	got.Links = slices.DeleteFunc(got.Links, func(l LinkSpec) bool {
+		if l.ID.Service == ServiceWitness {
+			witness++
+		}
+		return l.ID.Service == ServiceWitness
+	})
+	got.Name, got.Fence = plain.Name, plain.Fence
+	if witness != 4 || !reflect.DeepEqual(got, plain) {
+		t.Errorf("%d links to the witness; without it %+v, want %+v", witness, got, plain)
+	}
+	b, err := os.ReadFile(twoRegion)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Parse("t.yaml", append(b, "\nreconcile: true\nfence: none\n"...)); err != nil || !got.Reconcile || got.Fence != NoFence {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 
@@ -84,6 +122,11 @@ func TestParseRefuses(t *testing.T) {
 		{"no record", "[pay, api, shop, admin, partner]", "[]", []string{"t.yaml:34:", "no record"}},
 		{"record twice", "[pay, api, shop, admin, partner]", "[pay, pay]", []string{"t.yaml:34:18:", `record "pay" is declared twice`}},
 		{"bad record", "[pay, api, shop, admin, partner]", "[pay.kirikae.test.]", []string{"t.yaml:34:13:", "without the zone's name"}},
+		{"unknown fence", "replication_factor: 1", "fence: witnes\nreplication_factor: 1", []string{"t.yaml:16:8:", `unknown fence "witnes", did you mean "witness"?`}},
+		{"a fence that is no word", "replication_factor: 1", "fence: [witness]\nreplication_factor: 1", []string{"t.yaml:16:8:"}},
+		{"no link to the witness", "replication_factor: 1", "fence: witness\nreplication_factor: 1", []string{"witness between osaka and outside, witness between outside and tokyo"}},
+		{"a link without a witness", "services: [http, acquirer]", "services: [http, acquirer, witness]", []string{"nothing of this platform sends witness between outside and tokyo"}},
+		{"reconcile is no truth", "replication_factor: 1", "reconcile: perhaps\nreplication_factor: 1", []string{"t.yaml:16:12:"}},
 		{"one account", "count: 200", "count: 1", []string{"t.yaml:37:10:", "at least 2"}},
 		{"poor accounts", "opening: 1000000", "opening: 0", []string{"t.yaml:38:12:", "at least 1 yen"}},
 		{"two documents", "name: two-region", "name: two-region\n---\nname: x", []string{"2 documents"}},

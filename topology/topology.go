@@ -27,7 +27,9 @@ const (
 	Batch      Kind = "batch"   // paymentd batch
 	Gateway    Kind = "gateway" // the region's health-checked entry
 	Acquirer   Kind = "acquirer"
-	OnPremises Kind = "onprem" // the client on premises that is started last (002, row 9)
+	OnPremises Kind = "onprem"    // the client on premises that is started last (002, row 9)
+	Reconciler Kind = "reconcile" // paymentd reconcile of a region (001: 突合)
+	Witness    Kind = "witness"   // the lease service on premises, where the topology's fence is one
 )
 
 // Service is what a link carries or a node listens for.
@@ -38,8 +40,10 @@ const (
 	ServiceMySQL     Service = "mysql"     // 3306
 	ServiceCassandra Service = "cassandra" // 7000, between nodes
 	ServiceCQL       Service = "cql"       // 9042, inside a site only
+	ServiceJMX       Service = "jmx"       // 8778, JMX over HTTP, inside a site only
 	ServiceHTTP      Service = "http"      // 8080: gateway, app, parameter store, acquirer
 	ServiceAcquirer  Service = "acquirer"  // the link from a region to the acquirer's http
+	ServiceWitness   Service = "witness"   // the link from a region to the witness's http
 )
 
 // Port is the port of a service, the same at every node.
@@ -51,6 +55,8 @@ func (s Service) Port() int {
 		return 7000
 	case ServiceCQL:
 		return 9042
+	case ServiceJMX:
+		return 8778
 	default:
 		return 8080
 	}
@@ -64,6 +70,8 @@ type Topology struct {
 	Zone    ZoneSpec
 	// ReplicationFactor of every keyspace, per region; at most the region's Cassandra nodes.
 	ReplicationFactor map[Site]int
+	Fence             Fence // what keeps a region that is cut off from writing
+	Reconcile         bool  // the active region's reconciler runs from the start; otherwise whoever needs it starts it
 	Accounts          int   // accounts of the platform
 	Opening           int64 // opening balance of each, yen
 }
@@ -112,3 +120,12 @@ func (t Topology) byRole(r Role) Site {
 	}
 	return ""
 }
+
+// Fence is what keeps the database of a region that is cut off from taking writes.
+type Fence string
+
+// Fences.
+const (
+	NoFence      Fence = "none"    // nothing does, as in article 002: it goes on acknowledging to whoever reaches it
+	WitnessFence Fence = "witness" // a lease that an agent beside the database renews at a witness outside both regions
+)

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kirikae/kirikae/fixtures"
+	"github.com/kirikae/kirikae/payment/fence"
 	"github.com/kirikae/kirikae/topology"
 	"github.com/kirikae/kirikae/topology/edge"
 	"github.com/kirikae/kirikae/topology/inside"
@@ -27,7 +28,7 @@ func command(p program) *cobra.Command {
 		},
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(wan(p), names(p), pod(p), cassandra(p), mysql(p), healthy(p), dial(p), boot(p), wire(p), rest(p))
+	root.AddCommand(wan(p), names(p), pod(p), cassandra(p), mysql(p), healthy(p), dial(p), boot(p), wire(p), rest(p), watchdog())
 	return root
 }
 
@@ -169,6 +170,7 @@ func cassandra(p program) *cobra.Command {
 	f.StringVar(&o.Token, "token", "", "its token")
 	f.StringVar(&o.Cluster, "cluster", "", "name of the cluster")
 	f.StringArrayVar(&o.Seeds, "seed", nil, "a node's name in the ring")
+	f.StringVar(&c.Params, "params", "", "the region's parameter store, http://host:port, which says how the ring is found; none: by the seeds")
 	f.StringVar(&o.DataDir, "data", "/var/lib/cassandra", "data folder")
 	f.StringVar(&o.Heap, "heap", "", "maximal heap (default 400m)")
 	f.IntVar(&o.JMXPort, "jmx-port", 0, "port of JMX on 127.0.0.1; 0: none")
@@ -177,6 +179,11 @@ func cassandra(p program) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := needed(cmd, "dc", "token", "cluster"); err != nil {
 			return err
+		}
+		if c.Params != "" {
+			if err := hostPort("--params", strings.TrimPrefix(c.Params, "http://")); err != nil {
+				return err
+			}
 		}
 		if _, err := addresses("--listen, --broadcast", []string{o.Listen, o.Broadcast}); err != nil {
 			return err
@@ -201,7 +208,19 @@ func mysql(p program) *cobra.Command {
 	f.StringVar(&o.DataDir, "data", "/var/lib/mysql/data", "data folder; markers and options lie beside it")
 	f.StringVar(&m.Install, "install", inside.InstallFile, "table of what the image has")
 	f.StringVar(&m.Alone, "alone", inside.AloneFile, "file that says whether to start alone")
+	f.StringVar(&m.Witness, "witness", "", "the witness whose lease it needs for writing, http://host:port; none: it writes whenever it runs")
+	f.StringVar(&m.Params, "params", "", "the region's parameter store, http://host:port, with --witness; none: nothing decides while the witness is silent")
+	f.StringVar(&m.Site, "site", "", "its region, with --witness")
+	f.StringVar(&m.Name, "node", "", "its name, with --witness")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if m.Witness != "" {
+			if err := hostPort("--witness", strings.TrimPrefix(m.Witness, "http://")); err != nil {
+				return err
+			}
+			if err := needed(cmd, "site", "node"); err != nil {
+				return err
+			}
+		}
 		if _, err := addresses("--address", []string{o.Address}); err != nil {
 			return err
 		}
@@ -214,6 +233,12 @@ func mysql(p program) *cobra.Command {
 		return ran(p.mysql(cmd.Context(), m))
 	}
 	return cmd
+}
+
+// watchdog is what a guarded server has beside it.
+func watchdog() *cobra.Command {
+	return &cobra.Command{Use: "watchdog", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return ran(fence.Watch(cmd.InOrStdin())) }}
 }
 
 func healthy(p program) *cobra.Command {

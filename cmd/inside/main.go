@@ -15,8 +15,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/kirikae/kirikae/payment/spawn"
 	"github.com/kirikae/kirikae/topology"
-	"github.com/kirikae/kirikae/topology/inside"
 )
 
 func main() {
@@ -45,7 +45,7 @@ func (c coded) Unwrap() error { return c.err }
 
 // ran gives what a part returned its exit code.
 func ran(err error) error {
-	var status inside.ExitStatus
+	var status spawn.ExitStatus
 	switch {
 	case err == nil:
 		return nil

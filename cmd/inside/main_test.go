@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kirikae/kirikae/payment/spawn"
 	"github.com/kirikae/kirikae/topology"
 	"github.com/kirikae/kirikae/topology/containers"
 	"github.com/kirikae/kirikae/topology/inside"
@@ -134,7 +135,7 @@ func check(t *testing.T, p plan.Plan, bypass bool) {
 			t.Errorf("rests: %s", x)
 		}
 	}
-	if len(r.rested) != len(p.Of(p.Topology.Standby(), topology.App))+1 {
+	if len(r.rested) != len(p.Of(p.Topology.Standby(), topology.App))+len(p.Of("", topology.Reconciler))+1 {
 		t.Errorf("%d containers rest", len(r.rested))
 	}
 	if r.wired[0].Octet != 9 || r.wired[0].Topology.Name != p.Topology.Name || r.wired[0].Within <= 0 {
@@ -222,7 +223,7 @@ func TestExitCodes(t *testing.T) {
 		want int
 	}{
 		{nil, 0}, {errors.New("x"), exitFailed}, {fmt.Errorf("x: %w", topology.ErrEnvironment), exitEnvironment},
-		{errors.Join(errors.New("x"), inside.ExitStatus(137)), 137}, {inside.ExitStatus(16), 16},
+		{errors.Join(errors.New("x"), spawn.ExitStatus(137)), 137}, {spawn.ExitStatus(16), 16},
 	} {
 		var out bytes.Buffer
 		r := recorder{err: c.err}

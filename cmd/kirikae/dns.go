@@ -18,11 +18,7 @@ func dnsCommand() *cobra.Command {
   kirikae dns latest pay.kirikae.test. api.kirikae.test. osaka`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			folder, err := runFolder(args[0])
-			if err != nil {
-				return err
-			}
-			w, err := steps.Attach(c.Context(), folder)
+			_, w, err := attach(c.Context(), args[0])
 			if err != nil {
 				return err
 			}

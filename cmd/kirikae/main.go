@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kirikae/kirikae/steps"
+	"github.com/kirikae/kirikae/topology"
 )
 
 func main() { os.Exit(run()) }
@@ -80,7 +81,7 @@ Exit codes: 0 passed · 1 failed · 2 usage · 3 inconclusive · 4 environment �
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &steps.UsageError{Text: fmt.Sprintf("%v\nSee: %s --help", err, c.CommandPath())}
 	})
-	c.AddCommand(runCommand(), planCommand(), runbookCommand(), operateCommand(), pauseCommand(), continueCommand(), approveCommand(), checkCommand(), reportCommand(), upCommand(), downCommand(), dnsCommand(),
+	c.AddCommand(runCommand(), planCommand(), runbookCommand(), operateCommand(), pauseCommand(), continueCommand(), approveCommand(), readyCommand(), checkCommand(), reportCommand(), upCommand(), downCommand(), dnsCommand(),
 		worldCommand(), provisionCommand(), imagesCommand(), composeCommand(), doctorCommand())
 	for _, sub := range c.Commands() {
 		sub.Args = usageArgs(sub.Args)
@@ -131,4 +132,13 @@ func runFolder(arg string) (string, error) {
 		}
 	}
 	return "", &steps.UsageError{Text: fmt.Sprintf("run %q: no run.json or world.json in %s", arg, strings.Join(candidates, " or "))}
+}
+
+// attach resolves RUN and takes hold of its world, which is there.
+func attach(ctx context.Context, arg string) (folder string, w topology.World, err error) {
+	if folder, err = runFolder(arg); err != nil {
+		return "", nil, err
+	}
+	w, err = steps.Attach(ctx, folder)
+	return folder, w, err
 }

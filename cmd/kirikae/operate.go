@@ -120,7 +120,7 @@ func (o *operator) operate(c *cobra.Command) (err error) {
 		return err
 	}
 	defer estate.Close()
-	rb, err := load(o.procedure, o.inputs, w.Topology(), located{estate, o.folder})
+	rb, err := load(o.procedure, o.inputs, w.Topology(), estate.In(o.folder))
 	if err != nil {
 		return err
 	}
@@ -167,15 +167,6 @@ func (o *operator) open() (*runbook.Journal, error) {
 	}
 	return runbook.Open(path)
 }
-
-// located is an estate that knows its run folder, where scripts of procedures run.
-type located struct {
-	*steps.Estate
-	folder string
-}
-
-// Folder implements procedure.Placed.
-func (l located) Folder() string { return l.folder }
 
 // classify gives a procedure's error the exit code that it has for an operator: a step that failed, a run that was taken back for
 // it or a preflight that refused is a failure, another plan's journal or a decision that cannot be made is a wrong call, a

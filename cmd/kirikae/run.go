@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,14 +16,14 @@ import (
 
 func runCommand() *cobra.Command {
 	o := steps.Options{}
-	sentences, list, world := false, false, ""
+	sentences, list, world, day := false, false, "", ""
 	c := &cobra.Command{
 		Use:   "run [FEATURE[:LINE] …]",
 		Short: "Run drills and judge them",
 		Long: `Run drills: each scenario of the features makes a world of its own, breaks it and judges what is left.
 Without arguments all embedded features run. A feature is a file or folder, or the name of an embedded one.`,
 		Example: `  kirikae run features/region_loss.feature
-  kirikae run --seed 7 features/known_bad.feature:11
+  kirikae run --seed 7 features/known_bad.feature:10
   kirikae run --world compose features/region_loss.feature
   kirikae run --tags "@known_bad and not @thin"`,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -29,8 +31,12 @@ Without arguments all embedded features run. A feature is a file or folder, or t
 				fmt.Fprintln(c.OutOrStdout(), strings.Join(steps.Sentences(), "\n"))
 				return nil
 			}
+			var err error
+			if o.Day, err = time.Parse(time.DateOnly, cmp.Or(day, time.Now().UTC().Format(time.DateOnly))); err != nil {
+				return &steps.UsageError{Text: fmt.Sprintf("--day %q: expected a date like 2026-11-21", day)}
+			}
 			if list {
-				selected, err := steps.Select(args, o.Tags)
+				selected, err := steps.Tier(args, o.Tags, o.Tier, o.Runtime, o.Day)
 				for _, s := range selected {
 					fmt.Fprintln(c.OutOrStdout(), s.Place())
 				}
@@ -63,6 +69,8 @@ Without arguments all embedded features run. A feature is a file or folder, or t
 	runtimeFlags(f, &o.Runtime, &o.Images)
 	f.StringVar(&world, "world", "", "drill a world that is there already, once: compose (docker-compose up -d made it); it stays")
 	f.StringVar(&o.Tags, "tags", "", `tag expression, like "@region_loss and not @slow"`)
+	f.StringVar(&o.Tier, "tier", "", "play what a tier plays of those selected: test (make test) or nightly; what it leaves out is listed")
+	f.StringVar(&day, "day", "", "date by which the test tier rotates (default: today, UTC)")
 	f.Uint64Var(&o.Seed, "seed", 0, "seed of everything random (default: a new one, printed)")
 	f.StringVar(&o.Out, "out", steps.DefaultOut, "folder of run folders")
 	f.BoolVar(&list, "list", false, "list the scenarios that would run, and exit")

@@ -133,11 +133,7 @@ func downCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			out := c.OutOrStdout()
 			if len(args) == 1 {
-				folder, err := runFolder(args[0])
-				if err != nil {
-					return err
-				}
-				w, err := steps.Attach(c.Context(), folder)
+				folder, w, err := attach(c.Context(), args[0])
 				if err != nil {
 					return err
 				}

@@ -379,8 +379,9 @@ func TestLiveRegion(t *testing.T) {
 	if err != nil || len(charged) != payments+60 {
 		t.Errorf("%d payments charged, %v", len(charged), err)
 	}
+	// It began on 2023-02-01 and settles a date every 200 ms: how far it is by now says only how busy the machine is.
 	until(t, time.Minute, "http://"+at(61)+"/status", func(_ int, body string) bool {
-		return strings.Contains(body, `"enabled":true`) && strings.Contains(body, `"last_date":"2023-02-`) && strings.Contains(body, `"error":""`)
+		return strings.Contains(body, `"enabled":true`) && strings.Contains(body, `"last_date":"202`) && strings.Contains(body, `"error":""`)
 	})
 
 	// What a drill does to it.

@@ -46,7 +46,7 @@ func command(stderr io.Writer) *cobra.Command {
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return errors.New("a part is needed: online, gateway, params, acquirer, batch, reconcile or onprem")
+			return errors.New("a part is needed: online, gateway, params, acquirer, batch, reconcile, witness, guard or onprem")
 		},
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
@@ -125,7 +125,7 @@ func command(stderr io.Writer) *cobra.Command {
 			return needs()
 		},
 		func(log *slog.Logger) (part, error) {
-			cfg := online.Config{Name: c.node, Site: c.site, Params: region(), Recover: forward, Log: log, Connect: func(p payment.Parameters) (online.Stores, error) {
+			cfg := online.Config{Name: c.node, Site: c.site, Params: region(), Recover: forward, Log: log, Connect: func(p payment.Parameters) (payment.Stores, error) {
 				return connect(p, secret, log)
 			}}
 			for _, d := range defects {
@@ -211,7 +211,10 @@ func command(stderr io.Writer) *cobra.Command {
 			return part{handler: s.Handler(), close: s.Close}, nil
 		})
 
-	root.AddCommand(reconciler(&c, stderr))
+	root.AddCommand(reconciler(&c, stderr), guard(&c, stderr), watchdog())
+
+	witnessFlags, witnessCheck, makeWitness := witness(&c)
+	add("witness", "The lease for the right to write, outside both regions", false, witnessFlags, witnessCheck, makeWitness)
 
 	var every time.Duration
 	add("batch", "The batch: settles business dates where batch.enabled is true", true,
@@ -265,16 +268,16 @@ func command(stderr io.Writer) *cobra.Command {
 }
 
 // connect makes the stores that the parameters name. Nothing is dialled before it is used.
-func connect(p payment.Parameters, secret string, log *slog.Logger) (online.Stores, error) {
+func connect(p payment.Parameters, secret string, log *slog.Logger) (payment.Stores, error) {
 	ledger, err := mysql.New(mysql.Config{Endpoint: p.MySQL, Password: secret})
 	if err != nil {
-		return online.Stores{}, err
+		return payment.Stores{}, err
 	}
 	journal, err := cassandra.New(cassandra.Config{Endpoints: p.Cassandra, DC: p.DC, Log: log})
 	if err != nil {
-		return online.Stores{}, errors.Join(err, ledger.Close())
+		return payment.Stores{}, errors.Join(err, ledger.Close())
 	}
-	return online.Stores{
+	return payment.Stores{
 		Ledger:   ledger,
 		Journal:  journal,
 		Acquirer: acquirer.NewClient(p.Acquirer, nil, 1500*time.Millisecond),

@@ -58,9 +58,8 @@ func reconciler(c *common, stderr io.Writer) *cobra.Command {
 			log := logger(c, stderr)
 			cfg := reconcile.Config{
 				Name: c.node, Site: c.site, Params: params.NewClient(store, nil, time.Second), Grace: grace, Every: every, Only: only, Log: log,
-				Connect: func(p payment.Parameters) (reconcile.Stores, error) {
-					s, err := connect(p, secret, log)
-					return reconcile.Stores(s), err
+				Connect: func(p payment.Parameters) (payment.Stores, error) {
+					return connect(p, secret, log)
 				},
 			}
 			for _, d := range defects {

@@ -1,11 +1,11 @@
 #!/bin/sh
 # Takes the picture of the README: docs/img/report.png from a run folder's report.html, in headless Chromium.
-#   docs/img/shoot.sh [RUN] [HEIGHT]     RUN: a run folder (default reports/out/latest); HEIGHT in pixels (default 1500)
+#   docs/img/shoot.sh [RUN] [HEIGHT]     RUN: a run folder (default reports/out/latest); HEIGHT in pixels (default 1425)
 # CHROMIUM names the browser where it is not found by itself.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 run=${1:-$here/../../reports/out/latest}
-height=${2:-1500}
+height=${2:-1425}
 page=$run/report.html
 [ -f "$page" ] || { echo "shoot.sh: $page: no such report; give a run folder" >&2; exit 2; }
 page=$(cd "$(dirname "$page")" && pwd -P)/report.html

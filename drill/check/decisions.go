@@ -145,8 +145,9 @@ func takenBack(entries []history.Entry) undoing {
 }
 
 // judge judges it: from the abort on no step is begun; every step that was announced and has an undo is taken back, in reverse,
-// confirmed by a read; and the run ended so. Where a step's failure led to it the procedure failed, however well it was undone.
-func (u undoing) judge() (planned, confirmed, manual int64, wrong []Finding) {
+// confirmed by a read; and the run ended so. Where a step's failure led to it the procedure failed, however well it was undone,
+// unless it was promised that this run is taken back.
+func (u undoing) judge(promised bool) (planned, confirmed, manual int64, wrong []Finding) {
 	has := map[string]bool{} // steps with an undo, as the preflight read them
 	var announced []string
 	aborted, ended := false, false
@@ -219,7 +220,7 @@ func (u undoing) judge() (planned, confirmed, manual int64, wrong []Finding) {
 	if !ended {
 		wrong = append(wrong, finding(u.why, "%s was not taken back to its end", u.why.Procedure))
 	}
-	if failed != nil {
+	if failed != nil && !(promised && ended) {
 		state := "and the run is not yet taken back"
 		if ended {
 			state = "and every step was taken back"

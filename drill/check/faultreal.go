@@ -20,6 +20,10 @@ func FaultReal(run *history.Run) Result {
 		return Undecided(NameFaultReal, err.Error())
 	}
 
+	if run.Meta.Calm && !run.Meta.Faulted {
+		return calm(run, faults, attests)
+	}
+
 	var wrong []Finding
 	before, during := map[string]bool{}, map[string]bool{}
 	var nBefore, nDuring, nAfter int64
@@ -43,9 +47,14 @@ func FaultReal(run *history.Run) Result {
 	var injected, healed int64
 	acted := map[string]bool{} // links
 	var lost history.Instant   // when the active site's nodes were all dead
+	var killer string          // the fault that killed them
+	until := endOfLoad(run)    // when its end let them live again
 	for _, f := range faults {
 		switch f.Data.Action {
 		case "heal":
+			if lost != 0 && f.Name == killer {
+				until = min(until, f.Data.Began)
+			}
 			if end, ok := run.Phase(history.PhaseLoadEnd); !ok || f.T < end { // later it is clean-up
 				healed++
 			}
@@ -57,7 +66,7 @@ func FaultReal(run *history.Run) Result {
 			if strings.Contains(target, ">") {
 				acted[target] = true
 			} else if strings.HasPrefix(target, run.Meta.Active+"-") {
-				lost = f.Data.Done
+				lost, killer = f.Data.Done, f.Name
 			}
 		}
 	}
@@ -75,8 +84,11 @@ func FaultReal(run *history.Run) Result {
 		}
 	}
 	if lost != 0 {
+		if back, ok := run.Return(); ok {
+			until = min(until, back)
+		}
 		for _, o := range run.Operations {
-			if o.Outcome == history.OK && o.Site == run.Meta.Active && o.Sent > lost && o.Sent < endOfLoad(run) {
+			if o.Outcome == history.OK && o.Site == run.Meta.Active && o.Sent > lost && o.Sent < until {
 				wrong = append(wrong, Finding{T: int64(o.Sent), Keys: []string{o.Key},
 					What: fmt.Sprintf("%s answered a %s although all its nodes had been killed", run.Meta.Active, o.Stream)})
 				break
@@ -84,6 +96,9 @@ func FaultReal(run *history.Run) Result {
 		}
 	}
 
+	if run.Meta.Calm && lost != 0 {
+		wrong = append([]Finding{{T: int64(lost), What: fmt.Sprintf("%s killed nodes although the scenario declares that no region is lost", killer)}}, wrong...)
+	}
 	evidence := []Counter{
 		{"faults injected", injected, 1},
 		{"attestations before", nBefore, 1},
@@ -100,6 +115,42 @@ func FaultReal(run *history.Run) Result {
 		return Hold(NameFaultReal, fmt.Sprintf("nobody felt the fault on %s", strings.Join(sorted(silent), ", ")), evidence, nil)
 	}
 	return Conclude(NameFaultReal, fmt.Sprintf("%d links felt the fault as declared, on old and new connections", felt), false, evidence, nil)
+}
+
+// calm judges that nothing was broken in a drill that declares so: no fault was injected, and traffic found every link open before
+// the first procedure and at the end.
+func calm(run *history.Run, faults []history.At[history.FaultData], attests []history.At[history.AttestData]) Result {
+	var wrong []Finding
+	for _, f := range faults {
+		if f.Data.Action == "inject" {
+			wrong = append(wrong, Finding{T: int64(f.T), What: fmt.Sprintf("a fault was injected although the scenario declares none: %s", f.Name)})
+		}
+	}
+	looked := map[string]int64{}
+	for _, a := range attests {
+		looked[a.Data.When]++
+		if !a.Data.Agrees || a.Data.Declared == "cut" || a.Data.New == "cut" || a.Data.Old == "cut" {
+			wrong = append(wrong, Finding{T: int64(a.T), What: fmt.Sprintf("link %s was not open: declared %s, an old connection found it %s, a new one %s",
+				a.Data.Link, a.Data.Declared, a.Data.Old, a.Data.New)})
+		}
+	}
+	evidence := []Counter{
+		{"attestations before", looked["before"], 1},
+		{"attestations at the end", looked["after"], 1},
+	}
+	says := fmt.Sprintf("no fault was injected, and traffic found every link open, %d times", len(attests))
+	if n := int64(run.Meta.Emptied); n > 0 {
+		emptied, held, err := emptied(run)
+		if err != nil {
+			return Undecided(NameFaultReal, err.Error())
+		}
+		evidence = append(evidence, Counter{"nodes that lost their volumes", int64(len(emptied)), n}, Counter{"records that they had held", held, n * minPlanted})
+		says = fmt.Sprintf("%d nodes lost their volumes; traffic found every link open, %d times", len(emptied), len(attests))
+	}
+	if len(wrong) > 0 {
+		return Hold(NameFaultReal, wrong[0].What, evidence, wrong, fmt.Sprintf("a world in which nothing was broken (%d disagreements)", len(wrong)))
+	}
+	return Conclude(NameFaultReal, says, false, evidence, nil)
 }
 
 // disagrees holds what the probes saw against the declaration once more: the harness's own word for it is not taken.

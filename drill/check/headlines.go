@@ -21,7 +21,10 @@ type Line struct {
 // every check that did not pass.
 func Headlines(run *history.Run, d Drill) []Line {
 	m := measure(objective.Raw(run))
-	out := []Line{{"out", outLine(run, d, m)}, {"lost", lostLine(run, m) + stagesOf(run)}, {"money", moneyLine(d)}}
+	out := []Line{{"out", outLine(run, d, m)}, {"lost", lossLine(run, d, m)}, {"money", moneyLine(d)}}
+	if r, ok := d.Get(NameLevelHeld); ok && r.Verdict() == Pass {
+		out = slices.Insert(out, 1, Line{"level", strings.TrimPrefix(r.Says, "level held: ")})
+	}
 	for _, r := range d.Results {
 		if r.Verdict() == Fail {
 			out = append(out, Line{"FAIL", r.Check + ": " + r.Says})
@@ -43,6 +46,20 @@ func Headlines(run *history.Run, d Drill) []Line {
 }
 
 func outLine(run *history.Run, d Drill, m measures) string {
+	var parts []string
+	if !run.Meta.Calm {
+		parts = append(parts, recoveryLine(d, m))
+	}
+	if r, ok := d.Get(NamePlanned); ok {
+		parts = append(parts, strings.TrimPrefix(r.Says, "out "))
+	}
+	if len(parts) == 0 {
+		return "no procedure took the work elsewhere"
+	}
+	return strings.Join(parts, " · ")
+}
+
+func recoveryLine(d Drill, m measures) string {
 	r, err := m.recovery()
 	if err != nil {
 		return err.Error()
@@ -51,6 +68,25 @@ func outLine(run *history.Run, d Drill, m measures) string {
 		return strings.TrimPrefix(res.Says, "out ")
 	}
 	return span(r.Outage)
+}
+
+// lossLine is what a lost region took, and what a planned switchover took: nothing, and how that is known.
+func lossLine(run *history.Run, d Drill, m measures) string {
+	var parts []string
+	if !run.Meta.Calm {
+		parts = append(parts, lostLine(run, m)+stagesOf(run))
+	}
+	if r, ok := d.Get(NameNothingLost); ok {
+		says := r.Says
+		if r.Verdict() == Inconclusive {
+			says = NameNothingLost + " not known"
+		}
+		if len(parts) == 0 {
+			says = strings.TrimPrefix(says, "lost ")
+		}
+		parts = append(parts, says)
+	}
+	return strings.Join(parts, " · ")
 }
 
 // lostLine is "mysql 14 of 3 912 acknowledged payments: 14 unreplicated (¥ 61 400, oldest 0.41 s before the cut), 0 dropped,

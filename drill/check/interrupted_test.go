@@ -278,6 +278,12 @@ func TestReconciled(t *testing.T) {
 			rec.Runs[1].T = rec.Runs[0].T.Add(5 * time.Second)
 			rec.Runs[1].Keys = []string{o.Key}
 		}), fail, "without a fault"},
+		{"only salvaged rows were looked at before", rec(func(rec *history.Reconciliation, r *history.Run) {
+			o := first(r, ackedBy("osaka"))
+			rec.Runs[0].T, rec.Runs[0].Only = o.Finished.Add(graceG+time.Second), true
+			rec.Runs[1].T = rec.Runs[0].T.Add(5 * time.Second)
+			rec.Runs[1].Keys = []string{o.Key}
+		}), pass, ""},
 		{"one disagrees after a fault", rec(func(rec *history.Reconciliation, r *history.Run) {
 			o := first(r, ackedBy("osaka"))
 			rec.Runs[0].T = o.Finished.Add(graceG + time.Second)

@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -43,17 +44,39 @@ func (d Drill) Contradiction() bool {
 func Judge(run *history.Run) Drill {
 	m, raw := measure(run), measure(objective.Raw(run))
 	d := Drill{Verdict: Pass, Interrupted: interrupted(run)}
-	d.Results = []Result{
-		Sane(run), FaultReal(run), Procedure(run), recovery(run, m), Quiescent(run),
-		unreplicated(run, raw), dropped(run, raw), neverDurable(run, raw),
-		DoubleCharge(run), Conservation(run), storesAgree(run, m), OneWriter(run),
+	calm := run.Meta.Calm // no region is lost: there is no recovery to time, and nothing may be lost on any account
+	d.Results = []Result{Sane(run), FaultReal(run)}
+	if !gateAlone(run) {
+		d.Results = append(d.Results, Procedure(run))
 	}
+	if !calm {
+		d.Results = append(d.Results, recovery(run, m))
+	}
+	if len(plannedWindows(run)) > 0 {
+		d.Results = append(d.Results, PlannedOutage(run))
+	}
+	if run.Meta.Level != nil {
+		d.Results = append(d.Results, LevelHeld(run))
+	}
+	d.Results = append(d.Results, Quiescent(run))
+	if !calm {
+		d.Results = append(d.Results, unreplicated(run, raw), dropped(run, raw), neverDurable(run, raw))
+	}
+	if calm || len(handovers(run)) > 0 {
+		d.Results = append(d.Results, nothingLost(run, m))
+	}
+	d.Results = append(d.Results, DoubleCharge(run), Conservation(run), storesAgree(run, m), OneWriter(run))
 	if run.Evidence.Reconciliation != nil {
 		d.Results = append(d.Results, InFlight(run), Reconciled(run), SameAnswer(run))
 	}
-	if run.Meta.Facts != nil {
+	if run.Meta.Facts != nil || run.Meta.FactsAsStart {
 		d.Results = append(d.Results, EndFacts(run))
 	}
+	if slices.ContainsFunc(run.Marks, func(m history.Mark) bool { return m.Kind == history.KindDeath }) {
+		d.Results = append(d.Results, ActsOnce(run))
+	}
+	d.Results = append(d.Results, RegionReads(run)...)
+	d.Results = append(d.Results, waysBack(run)...)
 	for _, r := range d.Results {
 		d.Verdict = Worse(d.Verdict, r.Verdict())
 	}
@@ -61,6 +84,16 @@ func Judge(run *history.Run) Drill {
 		d.Verdict = Worse(d.Verdict, Inconclusive)
 	}
 	return d
+}
+
+// oneReign says whether one region serves all along: the drill only reads the readiness gate, or lets nodes fail that their region outlives.
+func oneReign(run *history.Run) bool {
+	return gateAlone(run) || run.Meta.Calm && run.Meta.Emptied > 0
+}
+
+// gateAlone says whether a drill only reads the readiness gate: nothing is lost, and no procedure is run.
+func gateAlone(run *history.Run) bool {
+	return run.Meta.Calm && len(run.Journal) == 0 && has(run, history.KindGate)
 }
 
 // interrupted says why a run ended early, or "".

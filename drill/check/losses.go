@@ -100,7 +100,12 @@ func dropped(run *history.Run, m measures) Result {
 		findings = append(findings, f)
 	}
 	says := fmt.Sprintf("none of %d acknowledged payments that %s had received is missing there", l.Acked, run.Meta.Standby)
-	if len(lost) > 0 {
+	if h := holder(run); h != run.Meta.Standby {
+		says = fmt.Sprintf("none of %d acknowledged payments that %s had received is missing in %s at the end", l.Acked, run.Meta.Standby, h)
+		if len(lost) > 0 {
+			says = fmt.Sprintf("%d payments that %s had received are not in %s at the end (must be 0)", len(lost), run.Meta.Standby, h)
+		}
+	} else if len(lost) > 0 {
 		says = fmt.Sprintf("%d payments that %s had received are not in its new primary (must be 0)", len(lost), run.Meta.Standby)
 	}
 	r := Conclude(NameDropped, says, len(lost) > 0, evidence, findings)
@@ -149,7 +154,7 @@ func lossEvidence(run *history.Run, l objective.Ledger) []Counter {
 	unclassified := len(l.MySQL.Of(objective.Unclassified)) + len(l.Cassandra.Of(objective.Unclassified))
 	return []Counter{
 		{"payments acknowledged in the last second before the cut", int64(l.AckedLast), int64(o.Loss.MinAcked)},
-		{"stores of " + run.Meta.Standby + " read", b2i(e.Ledger != nil) + b2i(e.Journal != nil), 2},
+		{"stores of " + holder(run) + " read", b2i(e.Ledger != nil) + b2i(e.Journal != nil), 2},
 		{"stores of " + run.Meta.Active + " read", b2i(e.OldLedger != nil) + b2i(e.OldJournal != nil), 2},
 		{"final reads that agreed", b2i(e.Quiescence != nil && e.Quiescence.Agreed), 1},
 		{"lost payments classified", int64(lost - unclassified), int64(lost)},
@@ -162,12 +167,25 @@ func lossFinding(run *history.Run, l objective.Ledger, s objective.Store, lost [
 		return Finding{}, false
 	}
 	active, standby := run.Meta.Active, run.Meta.Standby
+	end, finally := "its new primary", standby
+	if h := holder(run); h != standby {
+		end, finally = h+"'s primary at the end", h+"'s data at the end"
+	}
 	where := map[objective.Class]string{
 		objective.Unreplicated: fmt.Sprintf("in %s's recovered data, never received by %s", active, standby),
-		objective.Dropped:      fmt.Sprintf("received by %s, and not in its new primary", standby),
-		objective.NeverDurable: fmt.Sprintf("acknowledged, and neither in %s's recovered data nor in %s", active, standby),
+		objective.Dropped:      fmt.Sprintf("received by %s, and not in %s", standby, end),
+		objective.NeverDurable: fmt.Sprintf("acknowledged, and neither in %s's recovered data nor in %s", active, finally),
 	}[lost[0].Class]
 	return Finding{What: s.Name + ": " + where, Keys: objective.Keys(lost), T: int64(lost[0].Acked)}, true
+}
+
+// holder is the site whose stores hold the truth at the end of a run in which a site was lost: its successor, or whoever was given
+// the work since.
+func holder(run *history.Run) string {
+	if len(run.Reigns()) > 2 {
+		return run.Ruler()
+	}
+	return run.Meta.Standby
 }
 
 // losing prints "14 (¥ 61 400, oldest 0.41 s before the cut)".

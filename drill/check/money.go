@@ -46,7 +46,14 @@ func DoubleCharge(run *history.Run) Result {
 	type tries struct{ old, now bool }
 	crossing := map[string]*tries{}
 	var repeats, told int64
-	cut, _ := run.Cut()
+	// A region that is cut off from the other but alive goes on charging until its last acknowledgement.
+	charges, _ := run.Cut()
+	for _, o := range run.Operations {
+		if charges != 0 && payment(o) && o.Outcome == history.OK && o.Site == run.Meta.Active && o.Sent > charges {
+			charges = o.Sent
+		}
+	}
+	before, after := aroundTakenBack(run)
 	for _, o := range run.Operations {
 		if o.Stream != history.StreamPayment && o.Stream != history.StreamRepeat {
 			continue
@@ -61,8 +68,13 @@ func DoubleCharge(run *history.Run) Result {
 				crossing[o.Key] = t
 			}
 			// Before: it may have been charged there. After: it was answered by the new site.
-			t.old = t.old || o.Site == run.Meta.Active && o.Wire > 0 && o.Outcome != history.Fail && (cut == 0 || o.Sent < cut)
-			t.now = t.now || o.Site == run.Meta.Standby && o.Outcome == history.OK
+			was := o.Site == run.Meta.Active && (charges == 0 || o.Sent <= charges)
+			is := o.Site == run.Meta.Standby
+			if run.Meta.TakenBack { // nobody else ever answers: before and after the attempt
+				was, is = o.Sent < before, o.Sent > after
+			}
+			t.old = t.old || was && o.Wire > 0 && o.Outcome != history.Fail
+			t.now = t.now || is && o.Outcome == history.OK
 		}
 		if o.Outcome == history.OK {
 			told++
@@ -92,10 +104,16 @@ func DoubleCharge(run *history.Run) Result {
 	list(twice, first, "%d payments were charged more than once")
 	list(never, 0, "%d payments were acknowledged and never charged")
 	list(other, 0, "%d payments were charged with another amount than the customer's")
+	over := "keys tried at both sites, over the switch"
+	if run.Meta.TakenBack {
+		over = "keys tried before and after the switch that was taken back"
+	}
 	evidence := []Counter{
 		{"payments charged", int64(len(charged)), 100},
 		{"repeated attempts that left", repeats, 10},
-		{"keys tried at both sites, over the switch", crossed, 3},
+	}
+	if !oneReign(run) { // there, nobody takes the work over
+		evidence = append(evidence, Counter{over, crossed, 3})
 	}
 	says := fmt.Sprintf("no double charge: %d payments charged once each, %d repeated attempts, %d keys over the switch", len(charged), repeats, crossed)
 	if len(findings) > 0 {
@@ -104,6 +122,39 @@ func DoubleCharge(run *history.Run) Result {
 	r := Conclude(NameDoubleCharge, says, len(findings) > 0, evidence, findings)
 	r.Numbers = map[string]Interval{"charged twice": exactly(len(twice), "payments"), "acknowledged": exactly(int(told), "answers")}
 	return r
+}
+
+// minOut is how many payments must go unanswered for customers to have been out of service: fewer are strays.
+const minOut = 10
+
+// aroundTakenBack is when a switch that was taken back began, and when everything was back, as customers saw it: from the first payment
+// that was not answered as it should while such a procedure was at work, to the last one. Nobody was out of service before and after
+// that, whatever else the operators did. Where customers noticed nothing but strays: from the begin of the first such procedure to the end of the
+// last.
+func aroundTakenBack(run *history.Run) (before, after history.Instant) {
+	for _, p := range run.Procedures() {
+		if p.Undone {
+			if before == 0 {
+				before = p.From
+			}
+			after = p.Until
+		}
+	}
+	var first, last history.Instant
+	out := 0
+	for _, o := range run.Operations {
+		if o.Sent < before || o.Sent > after || o.Outcome == history.OK || o.Stream != history.StreamPayment && o.Stream != history.StreamRepeat {
+			continue
+		}
+		if out++; first == 0 || o.Sent < first {
+			first = o.Sent
+		}
+		last = max(last, o.Sent)
+	}
+	if out >= minOut {
+		return first, last
+	}
+	return before, after
 }
 
 // minSnapshots is how many consistent reads of all balances a drill must have made.

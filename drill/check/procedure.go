@@ -22,7 +22,7 @@ func Procedure(run *history.Run) Result {
 	var wrong []Finding
 	var planned, confirmed, manual int64
 	operators, decided := 0, ""
-	groups := proceduresOf(run.Journal)
+	groups := history.ProcedureRuns(run.Journal)
 	for i, g := range groups {
 		for _, e := range g {
 			if e.Kind == history.EntryBegin {
@@ -35,11 +35,14 @@ func Procedure(run *history.Run) Result {
 			}
 			continue // a corrected plan followed
 		}
-		p, c, m, w := judgeProcedure(g)
+		p, c, m, w := judgeProcedure(g, run.Meta.TakenBack)
 		planned, confirmed, manual = planned+p, confirmed+c, manual+m
 		wrong = append(wrong, w...)
 		wrong = append(wrong, judgeDecisions(g)...)
 		decided += decisionsOf(g)
+	}
+	if run.Meta.TakenBack && !slices.ContainsFunc(run.Procedures(), func(p history.ProcedureRun) bool { return p.Undone }) {
+		wrong = append(wrong, Finding{What: "no procedure was taken back to its end", T: int64(run.Journal[len(run.Journal)-1].T)})
 	}
 	if d, ok := decision(run); ok {
 		for _, e := range run.Journal {
@@ -53,10 +56,14 @@ func Procedure(run *history.Run) Result {
 
 	evidence := []Counter{{"steps confirmed", confirmed, max(1, planned)}}
 	says := fmt.Sprintf("%d steps confirmed in order, %d of them by a person", confirmed, manual)
-	if operators > 1 {
-		says += fmt.Sprintf("; resumed %d times", operators-1)
+	done := namesOf(groups)
+	if again := operators - max(1, len(done)); again > 0 {
+		says += fmt.Sprintf("; resumed %d times", again)
 	}
 	says += decided
+	if len(done) > 1 {
+		says += " (" + strings.Join(done, ", then ") + ")"
+	}
 	if why := interrupted(run); len(wrong) > 0 {
 		says = wrong[0].What
 		if why != "" && !broken(run.Journal) {
@@ -72,19 +79,12 @@ func broken(journal []history.Entry) bool {
 	return slices.Contains([]string{history.EntryFailed, history.EntryRefused, history.UndoPrefix + history.EntryFailed, history.EntryUndone}, kind)
 }
 
-// proceduresOf cuts a journal into the runs of its procedures: each begins where an operator begins with another plan, or after
-// a run that was taken back.
-func proceduresOf(journal []history.Entry) (out [][]history.Entry) {
-	digest, undone := "", false
-	for i, e := range journal {
-		if i == 0 || e.Kind == history.EntryBegin && (e.Digest != digest || undone) {
-			out, undone = append(out, nil), false
+// namesOf lists the procedures that did something, in order.
+func namesOf(groups [][]history.Entry) (out []string) {
+	for _, g := range groups {
+		if announced(g) {
+			out = append(out, g[0].Procedure)
 		}
-		undone = undone || e.Kind == history.EntryUndone
-		if e.Kind == history.EntryBegin {
-			digest = e.Digest
-		}
-		out[len(out)-1] = append(out[len(out)-1], e)
 	}
 	return out
 }
@@ -93,10 +93,10 @@ func announced(entries []history.Entry) bool {
 	return slices.ContainsFunc(entries, func(e history.Entry) bool { return e.Kind == history.EntryIntent || e.Kind == history.EntryWait })
 }
 
-// judgeProcedure judges one run of one procedure.
-func judgeProcedure(entries []history.Entry) (planned, confirmed, manual int64, wrong []Finding) {
+// judgeProcedure judges one run of one procedure. promised: the scenario says that one is taken back.
+func judgeProcedure(entries []history.Entry, promised bool) (planned, confirmed, manual int64, wrong []Finding) {
 	if b := takenBack(entries); b.aborted {
-		return b.judge()
+		return b.judge(promised)
 	}
 	skipped, passedAt := skips(entries), map[string]int{} // step → place of its first skip: from there on later steps may begin
 	begun, done := map[string]int{}, map[string]int{}     // step → place in the journal of its first announcement and first confirm

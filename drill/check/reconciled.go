@@ -176,7 +176,7 @@ func rises(run *history.Run, rec *history.Reconciliation, wrong *faults) error {
 	var before *history.ReconcileRun
 	for i := range rec.Runs {
 		r := &rec.Runs[i]
-		if r.Error != "" {
+		if r.Error != "" || r.Only {
 			continue
 		}
 		if before != nil {

@@ -49,19 +49,22 @@ func Worse(a, b Verdict) Verdict {
 
 // Names of the checks, as scenarios and reports use them.
 const (
-	NameSane         = "harness sane"  // slots = records = wire attempts, no clock jump
-	NameFaultReal    = "fault real"    // traffic felt the fault as declared
-	NameProcedure    = "procedure"     // every step confirmed, in order
-	NameRecovery     = "recovery time" // RTO
-	NameUnreplicated = "unreplicated"  // acknowledged payments that never left the lost site: within the RPO target
-	NameDropped      = "dropped"       // received by the survivor, yet lost: must be 0
-	NameNeverDurable = "never durable" // acknowledged and nowhere: must be 0
-	NameDoubleCharge = "double charge" // charges per payment id
-	NameConservation = "conservation"  // balances = statements = constant
-	NameStoresAgree  = "stores agree"  // modulo the loss ledger
-	NameOneWriter    = "one writer"    // never two sites that accept writes
-	NameQuiescent    = "quiescent"     // final reads agreed, twice and through the API
-	NameEndFacts     = "end facts"     // the state that the drill must leave; judged where the scenario states it
+	NameSane         = "harness sane"   // slots = records = wire attempts, no clock jump
+	NameFaultReal    = "fault real"     // traffic felt the fault as declared
+	NameProcedure    = "procedure"      // every step confirmed, in order
+	NameRecovery     = "recovery time"  // RTO
+	NameUnreplicated = "unreplicated"   // acknowledged payments that never left the lost site: within the RPO target
+	NameDropped      = "dropped"        // received by the survivor, yet lost: must be 0
+	NameNeverDurable = "never durable"  // acknowledged and nowhere: must be 0
+	NameDoubleCharge = "double charge"  // charges per payment id
+	NameConservation = "conservation"   // balances = statements = constant
+	NameStoresAgree  = "stores agree"   // modulo the loss ledger
+	NameOneWriter    = "one writer"     // never two sites that accept writes
+	NameQuiescent    = "quiescent"      // final reads agreed, twice and through the API
+	NamePlanned      = "planned outage" // how long customers were out during a planned switchover or a failback
+	NameNothingLost  = "nothing lost"   // a planned switchover loses nothing, proved by the stores themselves; so does a run without a fault
+	NameLevelHeld    = "level held"     // customers noticed nothing of the windows that the scenario names
+	NameEndFacts     = "end facts"      // the state that the drill must leave; judged where the scenario states it
 )
 
 // Counter is evidence without which a PASS would mean nothing: how much was seen, and how much must have been.

@@ -112,6 +112,23 @@ func TestFaultReal(t *testing.T) {
 			}
 		}
 	}
+	answers := func(r *history.Run) {
+		o := first(r, func(o history.Operation) bool { return o.Stream == history.StreamProbe && o.Sent > at(30*time.Second) })
+		o.Site, o.Outcome, o.Wire = "tokyo", history.OK, 1
+	}
+	reboots := func(t time.Duration) func(*history.Run) {
+		return func(r *history.Run) {
+			var name string
+			edit(r, history.KindFault, func(m *history.Mark, f *history.FaultData) {
+				if f.Action == "inject" {
+					name = m.Name
+				}
+			})
+			add(r, at(t), history.KindFault, name, history.FaultData{Action: "heal", Began: at(t), Done: at(t)})
+			add(r, at(41*time.Second), history.KindAttest, "x", history.AttestData{Link: "tokyo>osaka/mysql", When: "after", Declared: "open", Old: "none", New: "open", Agrees: true})
+			answers(r)
+		}
+	}
 	judgeTable(t, check.NameFaultReal, check.FaultReal, []bend{
 		{"good", nil, pass, "8 links"},
 		{"no fault", func(r *history.Run) { drop(r, history.KindFault) }, open, "no fault"},
@@ -152,10 +169,9 @@ func TestFaultReal(t *testing.T) {
 		{"healed, and nobody looked", healed(""), open, "after healing"},
 		{"healed, and still cut", healed("cut"), open, "declared open"},
 		{"healed", healed("open"), pass, ""},
-		{"a dead site answers", func(r *history.Run) {
-			o := first(r, func(o history.Operation) bool { return o.Stream == history.StreamProbe && o.Sent > at(30*time.Second) })
-			o.Site, o.Outcome, o.Wire = "tokyo", history.OK, 1
-		}, open, "although all its nodes had been killed"},
+		{"a dead site answers", answers, open, "although all its nodes had been killed"},
+		{"a site that rebooted answers", reboots(29 * time.Second), pass, ""},
+		{"a dead site answers before it reboots", reboots(39 * time.Second), open, "although all its nodes had been killed"},
 		{"a mark that cannot be read", func(r *history.Run) { add(r, at(time.Second), history.KindAttest, "x", 3) }, open, "mark"},
 	})
 }

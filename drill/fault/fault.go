@@ -59,7 +59,7 @@ func (f RegionLoss) plan(w topology.World) (plan, error) {
 		switch {
 		case id.From != topology.Outside && id.To != topology.Outside:
 			return toRegion
-		case id.Service == topology.ServiceAcquirer:
+		case id.Service == topology.ServiceAcquirer, id.Service == topology.ServiceWitness: // nothing that is written passes them
 			return toAcquirer
 		}
 		return toCustomers
@@ -88,10 +88,25 @@ func (f RegionLoss) plan(w topology.World) (plan, error) {
 
 // Isolation cuts two regions off from each other; both stay alive and reachable for customers. Its cut (history.FaultData) is
 // the instant after which Site can send nothing to From; unlike after a RegionLoss, Site may go on acknowledging.
-type Isolation struct{ Site, From topology.Site }
+type Isolation struct {
+	Site, From topology.Site
+	// Witness: Site cannot reach the witness either. Without it the witness sees both, and decides for nobody.
+	Witness bool
+	// OneWay: only what Site sends is lost, without a word; what is sent to it arrives.
+	OneWay bool
+}
 
 // Name is "isolation of tokyo from osaka".
-func (f Isolation) Name() string { return "isolation of " + string(f.Site) + " from " + string(f.From) }
+func (f Isolation) Name() string {
+	name := "isolation of " + string(f.Site) + " from " + string(f.From)
+	if f.Witness {
+		name += " and the witness"
+	}
+	if f.OneWay {
+		name += ", one way"
+	}
+	return name
+}
 
 func (f Isolation) plan(w topology.World) (plan, error) {
 	var p plan
@@ -100,15 +115,30 @@ func (f Isolation) plan(w topology.World) (plan, error) {
 			return p, fmt.Errorf("plan %s: %w", f.Name(), err)
 		}
 	}
-	for _, l := range linksOf(w, func(id topology.LinkID) bool {
-		return id.From == f.Site && id.To == f.From || id.From == f.From && id.To == f.Site
-	}) {
-		p.links = append(p.links, linkAct{l, topology.Fault{Kind: topology.Cut}})
+	kind := topology.Cut
+	if f.OneWay {
+		kind = topology.BlackHole
 	}
+	add := func(wanted func(topology.LinkID) bool) {
+		for _, l := range linksOf(w, wanted) {
+			p.links = append(p.links, linkAct{l, topology.Fault{Kind: kind}})
+		}
+	}
+	add(func(id topology.LinkID) bool {
+		return id.From == f.Site && id.To == f.From || !f.OneWay && id.From == f.From && id.To == f.Site
+	})
 	if len(p.links) == 0 {
 		return p, fmt.Errorf("plan %s: no link joins them", f.Name())
 	}
 	p.cuts = len(p.links)
+	if f.Witness {
+		add(func(id topology.LinkID) bool {
+			return id.Service == topology.ServiceWitness && (id.From == f.Site || !f.OneWay && id.To == f.Site)
+		})
+		if len(p.links) == p.cuts {
+			return p, fmt.Errorf("plan %s: no link joins %s and a witness", f.Name(), f.Site)
+		}
+	}
 	return p, nil
 }
 

@@ -237,6 +237,20 @@ func (g *Guard) Heal(ctx context.Context, f Fault) error {
 	return nil
 }
 
+// HealNamed takes some of the active faults away, by name, the last one that was injected first, as Heal does.
+func (g *Guard) HealNamed(ctx context.Context, names ...string) error {
+	g.mu.Lock()
+	active := slices.Clone(g.active)
+	g.mu.Unlock()
+	var failed []error
+	for _, in := range slices.Backward(active) {
+		if slices.Contains(names, in.fault.Name()) {
+			failed = append(failed, g.Heal(ctx, in.fault))
+		}
+	}
+	return errors.Join(failed...)
+}
+
 // Active names the faults that are injected now.
 func (g *Guard) Active() []string {
 	g.mu.Lock()

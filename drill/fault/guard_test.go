@@ -134,7 +134,7 @@ func TestIsolationAndHeal(t *testing.T) {
 	rec, read := record(t)
 	g := NewGuard(w, rec, Options{})
 	ctx := context.Background()
-	f := Isolation{"tokyo", "osaka"}
+	f := Isolation{Site: "tokyo", From: "osaka"}
 	out, err := g.Inject(ctx, f)
 	if err != nil {
 		t.Fatal(err)
@@ -226,7 +226,7 @@ func TestLag(t *testing.T) {
 	}
 	// A region is lost while the lag is on; taking the lag away must not open the link again, and taking the loss away must
 	// bring back the lag's absence, not the lag.
-	if _, err := g.Inject(context.Background(), Isolation{"tokyo", "osaka"}); err != nil {
+	if _, err := g.Inject(context.Background(), Isolation{Site: "tokyo", From: "osaka"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := g.Heal(context.Background(), lag); err != nil {
@@ -271,7 +271,7 @@ func TestAccessListIsKept(t *testing.T) {
 	rec, read := record(t)
 	g := NewGuard(w, rec, Options{})
 	ctx := context.Background()
-	f := Isolation{"tokyo", "osaka"}
+	f := Isolation{Site: "tokyo", From: "osaka"}
 	if _, err := g.Inject(ctx, f); err != nil {
 		t.Fatal(err)
 	}
@@ -370,8 +370,8 @@ func TestIllegalFaults(t *testing.T) {
 	g := NewGuard(w, rec, Options{})
 	for want, f := range map[string]Fault{
 		`"tokio" is not a region`: RegionLoss{"tokio"},
-		`"nagoya" is not`:         Isolation{"tokyo", "nagoya"},
-		`no link joins them`:      Isolation{"tokyo", "tokyo"},
+		`"nagoya" is not`:         Isolation{Site: "tokyo", From: "nagoya"},
+		`no link joins them`:      Isolation{Site: "tokyo", From: "tokyo"},
 		`must be positive`:        Lag{id("tokyo", "osaka", topology.ServiceMySQL), 0},
 		`no link`:                 Lag{id("tokyo", "osaka", topology.ServiceCQL), time.Second},
 		`names 0 links`:           LinkFault{},

@@ -106,6 +106,8 @@ const (
 	KindReceived = "received" // ReceivedData: what a replica had received
 	KindLag      = "lag"      // LagData: replication lag, measured with canary rows
 	KindLoad     = "load"     // LoadData: the schedule of one stream, when it ended
+	KindReign    = "reign"    // ReignData: a site's MySQL is the writer from here on
+	KindReturn   = "return"   // Name: the lost site; its old processes are started again, on its old data
 	KindNote     = "note"     // anything for people; judges do not read it
 )
 
@@ -118,6 +120,7 @@ const (
 	PhaseProcedure = "procedure" // the operator was started
 	PhaseAfter     = "after"     // the procedure ended; load goes on
 	PhaseLoadEnd   = "load-end"
+	PhaseReconcile = "reconcile" // what interrupted payments became, and 突合
 	PhaseFinal     = "final-reads"
 	PhaseEvidence  = "evidence" // the lost site's stores are started alone and read
 	PhaseDown      = "world-down"
@@ -239,6 +242,7 @@ type Entry struct {
 	Request   string            `json:"request,omitempty"`   // the request that this entry answers; each is answered once
 	Approval  *Approval         `json:"approval,omitempty"`  // what was presented, whether it was accepted or not
 	Key       string            `json:"key,omitempty"`       // begin: public key of the operator, in base64
+	Planned   bool              `json:"planned,omitempty"`   // begin: the plan is a planned switchover, to be taken back until it commits
 	Approvers map[string]string `json:"approvers,omitempty"` // begin: who may approve, with the public keys, in base64; for plans that need it
 }
 
@@ -326,16 +330,19 @@ type Quiescence struct {
 // Evidence is what was read after the load stopped. A nil part was not read; judges that need it are inconclusive.
 type Evidence struct {
 	Quiescence *Quiescence  `json:"quiescence"`
-	Ledger     *LedgerRows  `json:"ledger"`      // the new authority's MySQL
-	Journal    *JournalRows `json:"journal"`     // the new authority's Cassandra
+	Ledger     *LedgerRows  `json:"ledger"`      // the MySQL of the site that is the writer at the end
+	Journal    *JournalRows `json:"journal"`     // that site's Cassandra
 	API        []PaymentRow `json:"api"`         // the same payments, once more, through the platform's own API; nil if not read
-	OldLedger  *LedgerRows  `json:"old_ledger"`  // the lost site's MySQL, started alone on its own data, links still cut
+	OldLedger  *LedgerRows  `json:"old_ledger"`  // the lost site's MySQL on its own data, links still cut: started alone at the end, or when the site returned, before anything of it was wiped
 	OldJournal *JournalRows `json:"old_journal"` // the lost site's Cassandra, likewise
 	Charges    []Charge     `json:"charges"`     // the acquirer's log; nil if not read
 
 	// Facts is the state that the drill left, as a canonical document without anything of one run: roles, GTID relations,
 	// parameters, DNS, links, batch, app nodes. nil if not read.
 	Facts map[string]string `json:"facts"`
+
+	// StartFacts is the same document, read before the fault or the first procedure. nil: not read.
+	StartFacts map[string]string `json:"start_facts,omitempty"`
 
 	// Reconciliation is how interrupted payments ended. nil: the drill did not look.
 	Reconciliation *Reconciliation `json:"reconciliation,omitempty"`

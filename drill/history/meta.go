@@ -29,9 +29,15 @@ type Meta struct {
 	Planted   []string          `json:"planted,omitempty"`   // defects planted on purpose
 	Procedure string            `json:"procedure,omitempty"`
 
-	Objectives  Objectives        `json:"objectives"`
-	Facts       map[string]string `json:"facts,omitempty"`       // state that the drill must leave; nil: the scenario does not say
-	Expectation *Expectation      `json:"expectation,omitempty"` // what the scenario says the verdict must be; nil: PASS
+	Objectives   Objectives        `json:"objectives"`
+	Facts        map[string]string `json:"facts,omitempty"`          // state that the drill must leave; nil: the scenario does not say
+	FactsAsStart bool              `json:"facts_as_start,omitempty"` // it must leave the state that it began with (Evidence.StartFacts)
+	Calm         bool              `json:"calm,omitempty"`           // no site is lost, and no fault is injected
+	Faulted      bool              `json:"faulted,omitempty"`        // … but for faults that lose no site
+	Emptied      int               `json:"emptied,omitempty"`        // Cassandra nodes that fail and lose their volumes
+	TakenBack    bool              `json:"taken_back,omitempty"`     // a procedure is aborted before it commits, and every step of it taken back
+	Level        []string          `json:"level,omitempty"`          // windows (Run.Windows) in which customers must notice nothing
+	Expectation  *Expectation      `json:"expectation,omitempty"`    // what the scenario says the verdict must be; nil: PASS
 }
 
 // Image is what containers of the world were made from.
@@ -44,10 +50,15 @@ type Image struct {
 
 // Objectives are the promises that the judges hold a run against. Zero values are not promises: Default fills them.
 type Objectives struct {
-	Recovery Recovery `json:"recovery"`
-	Loss     Loss     `json:"loss"`
-	DualMax  Duration `json:"dual_writable_max"` // longest time in which two sites accepted writes
-	LagMin   Duration `json:"lag_min"`           // replication lag that must have been measured before the fault
+	Recovery     Recovery `json:"recovery"`
+	Loss         Loss     `json:"loss"`
+	DualMax      Duration `json:"dual_writable_max"`       // longest time in which two sites accepted writes
+	PlannedMax   Duration `json:"planned_max,omitempty"`   // longest outage during a planned switchover, 5 s
+	FailbackMax  Duration `json:"failback_max,omitempty"`  // likewise during a failback; PlannedMax
+	LevelFloor   Duration `json:"level_floor,omitempty"`   // p99 that customers do not notice, however fast the steady state was; 250 ms
+	PlannedAcked int      `json:"planned_acked,omitempty"` // payments acknowledged in the last 2 s before a planned fence, below which 0 lost means nothing; 20
+	NoZombies    bool     `json:"no_zombies,omitempty"`    // not one acknowledgement by a site after its successor's first
+	LagMin       Duration `json:"lag_min"`                 // replication lag that must have been measured before the fault
 }
 
 // Recovery is the RTO target and the level (001's RLO) at which the platform counts as recovered

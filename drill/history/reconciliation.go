@@ -27,12 +27,13 @@ type ReconcileRun struct {
 	Took       Duration          `json:"took"`
 	Node       string            `json:"node"`
 	Grace      Duration          `json:"grace"`
-	Mismatches map[string]int    `json:"mismatches"` // found, by kind, before any repair
-	Keys       []string          `json:"keys"`       // payments that did not agree
-	Young      int               `json:"young"`      // payments that did not agree and were left alone
-	Actions    []ReconcileAction `json:"actions"`    // repairs, in order
-	Unresolved []ReconcileItem   `json:"unresolved"` // found, and left to people
-	Failed     []ReconcileItem   `json:"failed"`     // repairs that did not come through
+	Only       bool              `json:"only,omitempty"` // only salvaged rows were looked at: the run says nothing about others
+	Mismatches map[string]int    `json:"mismatches"`     // found, by kind, before any repair
+	Keys       []string          `json:"keys"`           // payments that did not agree
+	Young      int               `json:"young"`          // payments that did not agree and were left alone
+	Actions    []ReconcileAction `json:"actions"`        // repairs, in order
+	Unresolved []ReconcileItem   `json:"unresolved"`     // found, and left to people
+	Failed     []ReconcileItem   `json:"failed"`         // repairs that did not come through
 	Error      string            `json:"error,omitempty"`
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kirikae/kirikae/drill/history"
@@ -154,6 +155,7 @@ func LossLedger(run *history.Run) (Ledger, error) {
 	}
 
 	began, faulted := began(run)
+	byLost := Deposed(run)
 	lost := map[string]bool{}
 	var kept [2][]history.Operation // mysql, cassandra: kept payments that the lost site acknowledged
 	l.MySQL.Known, l.Cassandra.Known = e.Ledger != nil, e.Journal != nil
@@ -167,7 +169,7 @@ func LossLedger(run *history.Run) (Ledger, error) {
 		if op.Outcome != history.OK {
 			continue
 		}
-		byOld := op.Site == run.Meta.Active
+		byOld := byLost(op)
 		zombie := byOld && l.Cut != 0 && op.Finished > l.Cut
 		l.Acked++
 		if byOld {
@@ -239,6 +241,10 @@ func (l *Ledger) received(run *history.Run) error {
 		return err
 	}
 	texts := map[string]bool{}
+	// A lost site that came back and follows its successor has received nothing that this is about.
+	marks = slices.DeleteFunc(marks, func(m history.At[history.ReceivedData]) bool {
+		return run.Meta.Active != "" && strings.HasPrefix(m.Data.Node, run.Meta.Active+"-")
+	})
 	for i, s := range marks {
 		if s.Data.Received != "" {
 			l.Samples++
@@ -306,6 +312,23 @@ func accounts(run *history.Run, now, old map[string]history.PaymentRow, gtids ma
 	}
 	slices.Sort(a.Redone)
 	return a, nil
+}
+
+// Deposed tells the answers of the site that served at the start, in the reign that it lost, from everybody else's. A site that was
+// given the work back answers with a younger epoch.
+func Deposed(run *history.Run) func(history.Operation) bool {
+	active, reigns := run.Meta.Active, run.Reigns()
+	for i, r := range reigns {
+		if i > 0 && r.Site == active {
+			return func(o history.Operation) bool {
+				if o.Epoch != 0 && r.Epoch != 0 {
+					return o.Site == active && o.Epoch < r.Epoch
+				}
+				return o.Site == active && o.Sent < r.From
+			}
+		}
+	}
+	return func(o history.Operation) bool { return o.Site == active }
 }
 
 func done(rows *history.LedgerRows) map[string]history.PaymentRow {

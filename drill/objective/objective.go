@@ -38,6 +38,12 @@ func WithDefaults(o history.Objectives) history.Objectives {
 	fill(&o.Loss.MaxAge, 2*time.Second)
 	fill(&o.DualMax, 50*time.Millisecond)
 	fill(&o.LagMin, 300*time.Millisecond)
+	fill(&o.PlannedMax, 5*time.Second)
+	fill(&o.FailbackMax, o.PlannedMax.D())
+	fill(&o.LevelFloor, 250*time.Millisecond)
+	if o.PlannedAcked == 0 {
+		o.PlannedAcked = 20
+	}
 	return o
 }
 

@@ -79,6 +79,8 @@ type probe struct {
 // Hold at the level: a success ratio of Success, and Goodput × the baseline's rate of good answers. Hold is waited for, not
 // added. One stray failure inside Hold, more than Window after the end, does not break it, however thin the load.
 //
+// Where the lost region returns, or another procedure begins, later outages are not this fault's any more: During measures them.
+//
 // Brackets (they were calibrated against known toggles; see the test): O⁻ is the instant the last good probe before the
 // outage was *sent* — the service may die while it answers —, O⁺ the instant the first bad one was sent plus the baseline's
 // p99 service time; E⁻ is the instant the last bad one was sent, E⁺ the earliest *completion* of a good one sent after it.
@@ -86,38 +88,21 @@ func RecoveryTime(run *history.Run) (Recovery, error) {
 	o := WithDefaults(run.Meta.Objectives).Recovery
 	var m Recovery
 
-	steady, ok := run.Phase(history.PhaseSteady)
-	if !ok {
-		return m, fmt.Errorf("%w: the steady state was never reached", ErrNothingToMeasure)
-	}
-	if m.Fault, ok = began(run); !ok {
+	fault, faulted := began(run)
+	if _, ok := run.Phase(history.PhaseSteady); ok && !faulted {
 		return m, fmt.Errorf("%w: no fault was injected", ErrNothingToMeasure)
 	}
-	m.LoadEnded, m.Decision, m.Decided = loadEnd(run), 0, false
+	probes, m, err := survey(run, o, fault, o.LatMin.D())
+	if err != nil {
+		return m, err
+	}
 	for _, k := range run.Marks {
 		if k.Kind == history.KindDecision {
 			m.Decision, m.Decided = k.T, true
 			break
 		}
 	}
-
-	probes, stale := probesOf(run, steady, m.LoadEnded)
-	m.Stale = stale
-	m.Probes = len(probes)
-	if len(probes) == 0 {
-		return m, fmt.Errorf("%w: no probe was sent", ErrNothingToMeasure)
-	}
-	m.LoadEnded = min(m.LoadEnded, probes[len(probes)-1].sent)
-	m.Lateness, m.MaxGap, m.Rate = pace(probes, steady, m.LoadEnded)
-
-	m.Baseline = baselineOf(probes, o, steady, m.Fault)
-	m.Limit = max(3*m.Baseline.P99, o.LatMin.D())
-	for i := range probes {
-		probes[i].good = probes[i].good && probes[i].slow <= m.Limit
-	}
-	m.Baseline.hold(probes, o)
-
-	m.Episodes, m.Blips = episodes(probes, o, m)
+	m.Episodes, m.Blips = episodes(probes, o, m, stretch{from: fault, until: afterwards(run, fault), hold: o.Hold.D(), end: m.LoadEnded})
 	m.Recovered = true
 	for _, e := range m.Episodes {
 		m.Outage = m.Outage.Plus(e.Lasted().widened(m.Lateness))
@@ -131,6 +116,59 @@ func RecoveryTime(run *history.Run) (Recovery, error) {
 		}
 	}
 	return m, nil
+}
+
+// survey reads a run's probes, says how well they kept their schedule, and holds them against the steady state before an instant.
+func survey(run *history.Run, o history.Recovery, before history.Instant, floor time.Duration) ([]probe, Recovery, error) {
+	m := Recovery{Fault: before}
+	steady, ok := run.Phase(history.PhaseSteady)
+	if !ok {
+		return nil, m, fmt.Errorf("%w: the steady state was never reached", ErrNothingToMeasure)
+	}
+	m.LoadEnded = loadEnd(run)
+	probes, stale := probesOf(run, steady, m.LoadEnded)
+	m.Stale = stale
+	m.Probes = len(probes)
+	if len(probes) == 0 {
+		return nil, m, fmt.Errorf("%w: no probe was sent", ErrNothingToMeasure)
+	}
+	m.LoadEnded = min(m.LoadEnded, probes[len(probes)-1].sent)
+	m.Lateness, m.MaxGap, m.Rate = pace(probes, steady, m.LoadEnded)
+
+	m.Baseline = baselineOf(probes, o, steady, before)
+	m.Limit = max(3*m.Baseline.P99, floor)
+	for i := range probes {
+		probes[i].good = probes[i].good && probes[i].slow <= m.Limit
+	}
+	m.Baseline.hold(probes, o)
+	return probes, m, nil
+}
+
+// stretch is the part of a run in which episodes are looked for: those that begin in it count.
+type stretch struct {
+	from, until history.Instant
+	hold        time.Duration   // least time for which the level must be seen to hold
+	end         history.Instant // what comes later says nothing about this stretch
+}
+
+// afterwards is when what follows a fault is its consequence no more: its region's return, or the begin of the procedure after the
+// one that answered it; the end of time where there is neither.
+func afterwards(run *history.Run, fault history.Instant) history.Instant {
+	until := history.Instant(1<<63 - 1)
+	if t, ok := run.Return(); ok && t > fault {
+		until = t
+	}
+	answer := ""
+	for _, p := range run.Procedures() {
+		switch {
+		case !p.Began || p.Until < fault:
+		case answer == "":
+			answer = p.Name
+		case p.Name != answer:
+			return min(until, p.From)
+		}
+	}
+	return until
 }
 
 // began is the first action of the fault that the drill is about: the first injected one that cut a site off. Without one, it is
@@ -250,8 +288,8 @@ func tolerated(n int, success float64) int {
 	return max(1, int(float64(n)*(1-success)+1e-9))
 }
 
-// episodes walks the probes after the fault, in order of sending.
-func episodes(probes []probe, o history.Recovery, m Recovery) (out []Episode, blips int) {
+// episodes walks the probes of a stretch, in order of sending.
+func episodes(probes []probe, o history.Recovery, m Recovery, s stretch) (out []Episode, blips int) {
 	good := make([]int, len(probes)+1) // good[i]: good ones among the first i
 	for i, p := range probes {
 		good[i+1] = good[i]
@@ -272,18 +310,25 @@ func episodes(probes []probe, o history.Recovery, m Recovery) (out []Episode, bl
 		return j - i - 1, good[j] - good[i+1]
 	}
 	held := func(i int) bool {
-		if probes[i].sent.Add(o.Hold.D()) > m.LoadEnded {
+		hold := o.Hold.D()
+		if left := s.end.Sub(probes[i].sent); left < hold {
+			hold = max(left, s.hold)
+		}
+		if probes[i].sent.Add(hold) > s.end {
 			return false // the load ended too early to say that the level held
 		}
 		if n, ok := after(i, o.Window.D()); float64(ok) < o.Success*float64(n) {
 			return false // the next bad one is near: it belongs to the same outage
 		}
-		n, ok := after(i, o.Hold.D())
-		return n-ok <= tolerated(n, o.Success) && float64(ok) >= o.Goodput*m.Baseline.Rate*o.Hold.D().Seconds()
+		n, ok := after(i, hold)
+		return n-ok <= tolerated(n, o.Success) && float64(ok) >= o.Goodput*m.Baseline.Rate*hold.Seconds()
 	}
 
 	for i := 0; i < len(probes); i++ {
-		if probes[i].good || probes[i].finished != 0 && probes[i].finished < m.Fault || probes[i].sent.Add(m.Limit) < m.Fault {
+		if probes[i].sent > s.until {
+			break
+		}
+		if probes[i].good || probes[i].finished != 0 && probes[i].finished < s.from || probes[i].sent.Add(m.Limit) < s.from {
 			continue
 		}
 		if n, ok := after(i, o.Window.D()); n > 0 && float64(ok) >= o.Success*float64(n) {
@@ -298,7 +343,7 @@ func episodes(probes []probe, o history.Recovery, m Recovery) (out []Episode, bl
 			}
 		}
 		last := i
-		for ; i < len(probes); i++ {
+		for ; i < len(probes) && probes[i].sent <= s.end; i++ {
 			if probes[i].good {
 				continue
 			}
@@ -309,7 +354,7 @@ func episodes(probes []probe, o history.Recovery, m Recovery) (out []Episode, bl
 				break
 			}
 		}
-		e.EndFrom, e.EndUntil = probes[last].sent, m.LoadEnded
+		e.EndFrom, e.EndUntil = probes[last].sent, min(s.end, m.LoadEnded)
 		if e.Ended {
 			e.EndUntil = probes[last].finished // replaced below: a held window has good probes
 			found := false

@@ -67,20 +67,26 @@ func (d deny) Check(ctx context.Context) (runbook.Seen, error) {
 }
 
 func (d deny) Act(ctx context.Context, _ runbook.Notes) (runbook.Seen, error) {
+	denied, err := d.set(ctx, topology.Deny)
+	return runbook.Seen{"denied": denied}, err
+}
+
+// set makes the access list of the links say so. One that cannot be set does not keep the other as it was.
+func (d deny) set(ctx context.Context, to topology.Access) (done []string, err error) {
 	links, err := d.links()
 	if err != nil {
 		return nil, err
 	}
 	var failed []error
-	denied := []string{}
-	for _, l := range links { // one that cannot be set does not keep the other open
-		if err := l.SetAccess(ctx, topology.Deny); err != nil {
-			failed = append(failed, fmt.Errorf("deny %s: %w", l.ID(), err))
+	done = []string{}
+	for _, l := range links {
+		if err := l.SetAccess(ctx, to); err != nil {
+			failed = append(failed, fmt.Errorf("%s %s: %w", to, l.ID(), err))
 			continue
 		}
-		denied = append(denied, l.ID().String())
+		done = append(done, l.ID().String())
 	}
-	return runbook.Seen{"denied": denied}, errors.Join(failed...)
+	return done, errors.Join(failed...)
 }
 
 // Confirm: the list says deny both ways, and the region's Cassandra answers alone.
@@ -95,13 +101,21 @@ func (d deny) Confirm(ctx context.Context, _ runbook.Notes) (runbook.Seen, error
 	if d.service != topology.ServiceCassandra {
 		return saw, nil
 	}
-	ring, err := d.estate.Ring(d.region)
-	if err != nil {
+	if err := answers(ctx, d.estate, d.region); err != nil {
 		return saw, err
-	}
-	if err := ring.Answers(ctx); err != nil {
-		return saw, fmt.Errorf("cassandra of %s does not answer at LOCAL_QUORUM: %w", d.region, err)
 	}
 	saw["local_quorum"] = true
 	return saw, nil
+}
+
+// answers makes one read in a region's Cassandra, at LOCAL_QUORUM.
+func answers(ctx context.Context, e Estate, region topology.Site) error {
+	ring, err := e.Ring(region)
+	if err != nil {
+		return err
+	}
+	if err := ring.Answers(ctx); err != nil {
+		return fmt.Errorf("cassandra of %s does not answer at LOCAL_QUORUM: %w", region, err)
+	}
+	return nil
 }

@@ -66,30 +66,22 @@ type startBatch struct {
 const batchEnabled = "batch.enabled"
 
 // Writes names what the step sets.
-func (s startBatch) Writes() []string { return []string{string(s.region) + "/params/" + batchEnabled} }
+func (s startBatch) Writes() []string { return writesParams(s.region, batchEnabled) }
 
 func (s startBatch) Check(ctx context.Context) (runbook.Seen, error) {
 	nodes, err := declared(s.estate, s.region, topology.Batch)
 	if err != nil {
 		return nil, err
 	}
-	store, err := s.estate.Params(s.region)
+	_, values, err := readParams(ctx, s.estate, s.region)
 	if err != nil {
 		return nil, err
-	}
-	_, values, err := store.Read(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read parameters of %s: %w", s.region, err)
 	}
 	return runbook.Seen{"nodes": names(nodes), batchEnabled: values[batchEnabled]}, nil
 }
 
 func (s startBatch) Act(ctx context.Context, _ runbook.Notes) (runbook.Seen, error) {
-	store, err := s.estate.Params(s.region)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := store.Write(ctx, map[string]string{batchEnabled: "true"}); err != nil {
+	if _, err := writeParams(ctx, s.estate, s.region, map[string]string{batchEnabled: "true"}); err != nil {
 		return nil, fmt.Errorf("enable the batch of %s: %w", s.region, err)
 	}
 	return start(ctx, s.estate, s.region, topology.Batch)
@@ -118,10 +110,16 @@ func start(ctx context.Context, e Estate, region topology.Site, kind topology.Ki
 	if err != nil {
 		return nil, err
 	}
+	stale := func(of int64) bool { return of < epoch }
+	return runbook.Seen{"nodes": names(nodes)}, startAnew(ctx, e, nodes, stale)
+}
+
+// startAnew starts nodes. One that runs in a stale epoch is stopped first; one that has none yet is left to find it.
+func startAnew(ctx context.Context, e Estate, nodes []topology.Node, stale func(epoch int64) bool) error {
 	var failed []error
 	for _, n := range nodes {
 		if state, err := n.State(ctx); err == nil && state == topology.Running {
-			if status, err := e.Status(ctx, n); err == nil && status.Epoch > 0 && status.Epoch < epoch {
+			if status, err := e.Status(ctx, n); err == nil && status.Epoch > 0 && stale(status.Epoch) {
 				if err := n.Stop(ctx); err != nil {
 					failed = append(failed, fmt.Errorf("stop %s, which runs in epoch %d: %w", n.Name(), status.Epoch, err))
 					continue
@@ -132,12 +130,21 @@ func start(ctx context.Context, e Estate, region topology.Site, kind topology.Ki
 			failed = append(failed, fmt.Errorf("start %s: %w", n.Name(), err))
 		}
 	}
-	return runbook.Seen{"nodes": names(nodes)}, errors.Join(failed...)
+	return errors.Join(failed...)
 }
 
 // working says that every node of a kind runs, works for the region in the epoch that the database is in, and satisfies also,
 // where it is given.
 func working(ctx context.Context, e Estate, region topology.Site, kind topology.Kind, also func(topology.Node, Status) error) (runbook.Seen, int64, error) {
+	now := func() (int64, error) {
+		epoch, _, err := epochOf(ctx, e, region)
+		return epoch, err
+	}
+	return workingIn(ctx, e, region, kind, now, also)
+}
+
+// workingIn is working for another epoch than the database's, which is read once the nodes are known to run.
+func workingIn(ctx context.Context, e Estate, region topology.Site, kind topology.Kind, in func() (int64, error), also func(topology.Node, Status) error) (runbook.Seen, int64, error) {
 	nodes, err := declared(e, region, kind)
 	if err != nil {
 		return nil, 0, err
@@ -146,7 +153,7 @@ func working(ctx context.Context, e Estate, region topology.Site, kind topology.
 	if err := running(ctx, nodes); err != nil {
 		return saw, 0, err
 	}
-	epoch, _, err := epochOf(ctx, e, region)
+	epoch, err := in()
 	if err != nil {
 		return saw, 0, err
 	}

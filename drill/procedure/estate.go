@@ -5,6 +5,7 @@ package procedure
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/kirikae/kirikae/topology"
 )
@@ -66,6 +67,10 @@ type Replication struct {
 	Executed          string // GTID set
 	ReadOnly          bool   // read_only or super_read_only is on now
 	PersistedWritable bool   // both are off in what the next restart reads
+
+	Connected              bool // the receiver has a connection to the source
+	SuperReadOnly          bool // super_read_only is on now: nobody writes, operators included
+	PersistedSuperReadOnly bool // and in what the next restart reads
 }
 
 // Ring is one region's part of the Cassandra cluster.
@@ -103,4 +108,13 @@ type Status struct {
 	Values  map[string]string // online: parameters that it works by now
 	Enabled bool              // batch: it settles business dates
 	Paid    int64             // on-premises client: its own payments that were accepted since it was started
+}
+
+// able finds an ability of what an estate gives.
+func able[T any](what any, name string) (T, error) {
+	x, ok := what.(T)
+	if !ok {
+		return x, fmt.Errorf("%s: %w", name, topology.ErrUnsupported)
+	}
+	return x, nil
 }

@@ -7,13 +7,14 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"testing"
 	"time"
 
 	"github.com/kirikae/kirikae/topology"
 )
 
 // land is a platform in memory, as far as the verbs can see it: Tokyo was just lost, Osaka stands by. Every call from outside is
-// counted, and one of them can be the death of the caller, before or after it has its effect.
+// counted, and one of them can be the death of the caller, before or after it has its effect. Its Cassandra is in ring_test.go.
 type land struct {
 	topology topology.Topology
 	nodes    []*node
@@ -21,8 +22,11 @@ type land struct {
 	zone     *zone
 	db       *db
 	values   map[string]string // Osaka's parameters
+	others   map[string]string // Tokyo's
 	version  int64
 	quorum   error
+	cluster  *cluster
+	back     bool           // Tokyo can be reached again
 	entry    error          // of Osaka's gateway
 	paid     map[string]int // synthetic payments by key
 	dialled  []topology.Site
@@ -57,10 +61,12 @@ const (
 
 func newLand() *land {
 	l := &land{
-		topology: topology.Topology{Name: "test", Regions: []topology.Region{{Name: tokyo, Role: topology.Active}, {Name: osaka, Role: topology.Standby}}},
-		values:   map[string]string{"acquirer.endpoint": "10.0.0.9:8080", "epoch": "1", "mysql.endpoint": "old"},
-		version:  1,
-		paid:     map[string]int{},
+		topology: topology.Topology{Name: "test", Regions: []topology.Region{{Name: tokyo, Role: topology.Active}, {Name: osaka, Role: topology.Standby}},
+			ReplicationFactor: map[topology.Site]int{tokyo: 1, osaka: 2}},
+		values:  map[string]string{"acquirer.endpoint": "10.0.0.9:8080", "epoch": "1", "mysql.endpoint": "old"},
+		others:  map[string]string{},
+		version: 1,
+		paid:    map[string]int{},
 	}
 	for _, n := range []struct {
 		site  topology.Site
@@ -82,6 +88,7 @@ func newLand() *land {
 			l.links = append(l.links, &link{land: l, id: id, layers: topology.Layers{Fault: topology.Fault{Kind: topology.Cut}}})
 		}
 	}
+	l.cluster = newCluster(l)
 	l.zone = &zone{land: l}
 	for _, name := range []string{"pay.", "api.", "shop.", "admin.", "partner."} {
 		l.zone.records = append(l.zone.records, topology.Record{Name: name, Site: tokyo})
@@ -116,15 +123,20 @@ func (l *land) node(name string) *node {
 }
 
 func (l *land) at(site topology.Site) error {
-	if l.dialled = append(l.dialled, site); site != osaka {
+	if l.dialled = append(l.dialled, site); site != osaka && !l.back {
 		return fmt.Errorf("%s: %w", site, topology.ErrUnreachable)
 	}
 	return nil
 }
 
 func (l *land) Database(site topology.Site) (Database, error) { return l.db, l.at(site) }
-func (l *land) Ring(site topology.Site) (Ring, error)         { return ring{l}, l.at(site) }
-func (l *land) Params(site topology.Site) (Params, error)     { return store{l}, l.at(site) }
+func (l *land) Ring(site topology.Site) (Ring, error)         { return ring{l, site}, l.at(site) }
+func (l *land) Params(site topology.Site) (Params, error) {
+	if site == tokyo {
+		return store{l, l.others}, l.at(site)
+	}
+	return store{l, l.values}, l.at(site)
+}
 func (l *land) Payments(site topology.Site) (Payments, error) { return till{l}, l.at(site) }
 
 func (l *land) Status(_ context.Context, n topology.Node) (Status, error) {
@@ -162,6 +174,8 @@ type node struct {
 	sees   map[string]string // stale parameters; nil: the present ones
 	starts int
 	pays   int64
+	host   string // Cassandra: its id in the ring, which its volume keeps; "" on an empty one
+	stuck  error  // of every call on it
 }
 
 func (n *node) Name() string        { return n.name }
@@ -170,32 +184,46 @@ func (n *node) Kind() topology.Kind { return n.kind }
 
 func (n *node) State(context.Context) (topology.State, error) {
 	defer n.land.call()()
-	return n.state, nil
+	return n.state, n.stuck
 }
 
 func (n *node) Start(context.Context) error {
 	defer n.land.call()()
-	if n.state == topology.Running {
-		return nil
+	if n.stuck != nil || n.state == topology.Running {
+		return n.stuck
 	}
 	n.starts++
 	n.state = topology.Running
-	if n.kind == topology.App {
+	switch n.kind {
+	case topology.App:
 		n.epoch, _ = strconv.ParseInt(n.land.values["epoch"], 10, 64)
+	case topology.Cassandra:
+		n.land.cluster.enter(n)
 	}
 	return nil
 }
 
 func (n *node) Stop(context.Context) error {
 	defer n.land.call()()
-	n.state = topology.Stopped
-	return nil
+	if n.stuck == nil {
+		n.state = topology.Stopped
+	}
+	return n.stuck
+}
+
+func (n *node) Wipe(context.Context) error {
+	defer n.land.call()()
+	if n.state != topology.Stopped {
+		return errors.New("it runs")
+	}
+	n.host = ""
+	n.land.cluster.rows[n.site] = 0
+	return n.stuck
 }
 
 func (n *node) Kill(context.Context) error                  { return topology.ErrUnsupported }
 func (n *node) Pause(context.Context) error                 { return topology.ErrUnsupported }
 func (n *node) Resume(context.Context) error                { return topology.ErrUnsupported }
-func (n *node) Wipe(context.Context) error                  { return topology.ErrUnsupported }
 func (n *node) Logs(context.Context, int) ([]string, error) { return nil, nil }
 func (n *node) Endpoint(s topology.Service) (string, error) {
 	return fmt.Sprintf("%s:%d", n.name, s.Port()), nil
@@ -227,7 +255,19 @@ func (l *link) SetAccess(_ context.Context, a topology.Access) error {
 
 func (l *link) SetDelay(context.Context, time.Duration) error  { return topology.ErrUnsupported }
 func (l *link) SetFault(context.Context, topology.Fault) error { return topology.ErrUnsupported }
-func (l *link) Doors() []topology.Door                         { return nil }
+
+// Doors lead to the nodes of the service at the site that the bytes of the link go to.
+func (l *link) Doors() []topology.Door {
+	kind := topology.MySQL
+	if l.id.Service == topology.ServiceCassandra {
+		kind = topology.Cassandra
+	}
+	var out []topology.Door
+	for _, n := range l.land.Nodes(l.id.To, kind) {
+		out = append(out, topology.Door{Node: n.Name(), Upstream: true})
+	}
+	return out
+}
 
 type zone struct {
 	land    *land
@@ -363,25 +403,28 @@ func (d *db) RaiseEpoch(_ context.Context, to int64, site string) error {
 	return nil
 }
 
-type ring struct{ land *land }
-
-func (r ring) Answers(context.Context) error {
-	defer r.land.call()()
-	return r.land.quorum
+type store struct {
+	land   *land
+	values map[string]string
 }
-
-type store struct{ land *land }
 
 func (s store) Read(context.Context) (int64, map[string]string, error) {
 	defer s.land.call()()
-	return s.land.version, maps.Clone(s.land.values), nil
+	return s.land.version, maps.Clone(s.values), nil
 }
 
 func (s store) Write(_ context.Context, v map[string]string) (int64, error) {
 	defer s.land.call()()
 	s.land.version++
-	s.land.formedTwice = s.land.formedTwice || s.land.values["cluster.form"] == "false" && v["cluster.form"] == "true"
-	maps.Copy(s.land.values, v)
+	s.land.formedTwice = s.land.formedTwice || s.values["cluster.form"] == "false" && v["cluster.form"] == "true"
+	maps.Copy(s.values, v)
+	return s.land.version, nil
+}
+
+func (s store) Remove(_ context.Context, names []string) (int64, error) {
+	defer s.land.call()()
+	s.land.version++
+	maps.DeleteFunc(s.values, func(name, _ string) bool { return slices.Contains(names, name) })
 	return s.land.version, nil
 }
 
@@ -420,6 +463,23 @@ func (s *stub) All(key string) []any {
 func (s *stub) Note(saw map[string]any) error {
 	s.seen = append(s.seen, saw)
 	return nil
+}
+
+// killed lets an operator act who is killed by one of its calls.
+func killed(t *testing.T, act func()) {
+	t.Helper()
+	defer func() {
+		if r := recover(); r != nil && r != errKilled {
+			panic(r)
+		}
+	}()
+	act()
+	t.Error("it was not killed")
+}
+
+// budget is a context of a step that ends as the engine ends it.
+func budget(t *testing.T, limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(t.Context(), limit, errors.New("its budget ended"))
 }
 
 var _ Estate = (*land)(nil)

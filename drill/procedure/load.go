@@ -40,6 +40,15 @@ func Load(fsys fs.FS, file string, inputs map[string]any, verbs Verbs) (runbook.
 	if rb.Steps, err = l.steps(s, inputs, "", nil, []string{file}); err != nil {
 		return rb, err
 	}
+	for _, step := range rb.Steps {
+		if at := l.places[step.Path]; verbs[step.Verb].Approved && step.Approval == 0 {
+			return rb, at.source.at(at.node, "step %s uses %s, which another person must approve: expected an approval", step.Path, step.Verb)
+		}
+		if u := step.Undo; u != nil && verbs[u.Verb].Approved {
+			at := l.places[step.Path]
+			return rb, at.source.at(at.node, "step %s is undone by %s, which another person must approve, and nobody is asked while a run is taken back", step.Path, u.Verb)
+		}
+	}
 	var fault *runbook.FaultError
 	if err := rb.Validate(); errors.As(err, &fault) {
 		if at, ok := l.places[fault.Step]; ok {

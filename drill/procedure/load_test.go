@@ -99,7 +99,7 @@ func TestMistakes(t *testing.T) {
 		{"a negative number", "number: 1", "number: -1", "p/small.yaml:7:13: number is -1, expected a number from 1"},
 		{"number twice", "number: 2", "number: 1", "p/small.yaml:13:13: a second step has the number 1"},
 		{"out of order", "number: 1", "number: 3", "p/small.yaml:13:13: step 2 stands after step 3, expected the order in which they are done"},
-		{"unknown verb", "mysql.detach", "mysql.deatch", `p/small.yaml:10:11: there is no verb "mysql.deatch": did you mean "mysql.detach"? (expected: access.deny, `},
+		{"unknown verb", "mysql.detach", "mysql.deatch", `p/small.yaml:10:11: there is no verb "mysql.deatch": did you mean "mysql.detach"? (expected: access.`},
 		{"verb and call", "verb: mysql.detach", "verb: mysql.detach\n    call: lower.yaml", "p/small.yaml:11:11: step 1 has a verb and a call, expected one of them"},
 		{"neither", "    call: lower.yaml\n", "", "p/small.yaml:13:13: step 2 has no verb and no call, expected one of them"},
 		{"no budget", "    budget: 10s\n", "", `p/small.yaml:7:13: step 1 has no budget, expected one like "budget: 30s"`},

@@ -31,13 +31,9 @@ type detach struct {
 }
 
 func (d detach) Check(ctx context.Context) (runbook.Seen, error) {
-	db, err := d.estate.Database(d.region)
+	_, r, err := replicationOf(ctx, d.estate, d.region)
 	if err != nil {
 		return nil, err
-	}
-	r, err := db.Replication(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read replication of %s: %w", d.region, err)
 	}
 	saw := runbook.Seen{"source": r.Source, sawReceived: r.Received, "executed": r.Executed, "read_only": r.ReadOnly}
 	if d.drain && r.Source != "" && r.ApplyError != "" {
@@ -47,13 +43,9 @@ func (d detach) Check(ctx context.Context) (runbook.Seen, error) {
 }
 
 func (d detach) Act(ctx context.Context, notes runbook.Notes) (runbook.Seen, error) {
-	db, err := d.estate.Database(d.region)
+	db, r, err := replicationOf(ctx, d.estate, d.region)
 	if err != nil {
 		return nil, err
-	}
-	r, err := db.Replication(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read replication of %s: %w", d.region, err)
 	}
 	if r.Source == "" { // an earlier operator got that far
 		return d.Confirm(ctx, notes)
@@ -146,13 +138,9 @@ func dropped(notes runbook.Notes, executed string) (history.GTIDSet, error) {
 
 // Confirm: there is no source, this run noted what had been received, and all of it is executed.
 func (d detach) Confirm(ctx context.Context, notes runbook.Notes) (runbook.Seen, error) {
-	db, err := d.estate.Database(d.region)
+	_, r, err := replicationOf(ctx, d.estate, d.region)
 	if err != nil {
 		return nil, err
-	}
-	r, err := db.Replication(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read replication of %s: %w", d.region, err)
 	}
 	saw := runbook.Seen{"source": r.Source, "executed": r.Executed}
 	if r.Source != "" {
@@ -191,20 +179,14 @@ func (p promote) Check(ctx context.Context) (runbook.Seen, error) {
 
 // look reads the server and its epoch.
 func (p promote) look(ctx context.Context) (saw runbook.Seen, r Replication, epoch int64, site topology.Site, err error) {
-	db, err := p.estate.Database(p.region)
-	if err != nil {
+	if _, r, err = replicationOf(ctx, p.estate, p.region); err != nil {
 		return nil, r, 0, "", err
 	}
-	r, err = db.Replication(ctx)
-	if err != nil {
-		return nil, r, 0, "", fmt.Errorf("read replication of %s: %w", p.region, err)
+	if epoch, site, err = epochOf(ctx, p.estate, p.region); err != nil {
+		return nil, r, 0, "", err
 	}
-	epoch, owner, err := db.Epoch(ctx)
-	if err != nil {
-		return nil, r, 0, "", fmt.Errorf("read the epoch of %s: %w", p.region, err)
-	}
-	saw = runbook.Seen{"source": r.Source, "read_only": r.ReadOnly, "persisted_writable": r.PersistedWritable, "epoch": epoch, "epoch_site": owner}
-	return saw, r, epoch, topology.Site(owner), nil
+	saw = runbook.Seen{"source": r.Source, "read_only": r.ReadOnly, "persisted_writable": r.PersistedWritable, "epoch": epoch, "epoch_site": string(site)}
+	return saw, r, epoch, site, nil
 }
 
 func (p promote) Act(ctx context.Context, notes runbook.Notes) (runbook.Seen, error) {
@@ -214,6 +196,9 @@ func (p promote) Act(ctx context.Context, notes runbook.Notes) (runbook.Seen, er
 	}
 	if r.Source != "" {
 		return saw, fmt.Errorf("%s still replicates from %s: two writers would be one decision away; detach it first", p.region, r.Source)
+	}
+	if held, err := leased(ctx, p.estate, p.region); err != nil {
+		return held, err
 	}
 	old, noted := oldEpoch(notes)
 	if !noted {

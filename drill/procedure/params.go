@@ -22,6 +22,7 @@ type set struct {
 	from   []string
 	values map[string]string
 	seenBy string
+	next   bool // the epoch is the one that follows the region's promotion
 }
 
 // regionGives says how a region gives the value of a parameter. Applications use the stores of their own region only.
@@ -32,7 +33,9 @@ var regionGives = map[string]func(ctx context.Context, e Estate, region topology
 	"cassandra.endpoints": func(_ context.Context, e Estate, region topology.Site) (string, error) {
 		return endpoints(e, region, topology.Cassandra, topology.ServiceCQL)
 	},
-	"cassandra.dc": func(_ context.Context, _ Estate, region topology.Site) (string, error) { return string(region), nil },
+	// The seeds of a region's Cassandra nodes are those of the other region: a node that is its own seed takes no data from others.
+	"cassandra.seeds": seeds,
+	"cassandra.dc":    func(_ context.Context, _ Estate, region topology.Site) (string, error) { return string(region), nil },
 	"epoch": func(ctx context.Context, e Estate, region topology.Site) (string, error) {
 		epoch, _, err := epochOf(ctx, e, region)
 		if err != nil {
@@ -40,6 +43,30 @@ var regionGives = map[string]func(ctx context.Context, e Estate, region topology
 		}
 		return strconv.FormatInt(epoch, 10), nil
 	},
+}
+
+// seeds are the addresses, as the ring names them, of the nodes of the other region that are up.
+func seeds(ctx context.Context, e Estate, region topology.Site) (string, error) {
+	for _, r := range e.Topology().Regions {
+		if r.Name == region {
+			continue
+		}
+		views, err := viewsOf(ctx, e, r.Name)
+		if err != nil {
+			return "", err
+		}
+		var out []string
+		for _, m := range views[0].of(r.Name) {
+			if m.State == memberUp {
+				out = append(out, m.Address)
+			}
+		}
+		if len(out) == 0 {
+			return "", fmt.Errorf("%s sees no node of %s up", views[0].Node, r.Name)
+		}
+		return strings.Join(out, ","), nil
+	}
+	return "", fmt.Errorf("there is no region beside %s", region)
 }
 
 func fromRegion() []string { return slices.Sorted(maps.Keys(regionGives)) }
@@ -60,8 +87,41 @@ func endpoints(e Estate, region topology.Site, kind topology.Kind, service topol
 	return strings.Join(out, ","), nil
 }
 
+// readParams reads a region's parameter store.
+func readParams(ctx context.Context, e Estate, region topology.Site) (version int64, values map[string]string, err error) {
+	store, err := e.Params(region)
+	if err != nil {
+		return 0, nil, err
+	}
+	if version, values, err = store.Read(ctx); err != nil {
+		return 0, nil, fmt.Errorf("read parameters of %s: %w", region, err)
+	}
+	return version, values, nil
+}
+
+// writeParams merges values into a region's parameter store.
+func writeParams(ctx context.Context, e Estate, region topology.Site, values map[string]string) (version int64, err error) {
+	store, err := e.Params(region)
+	if err != nil {
+		return 0, err
+	}
+	if version, err = store.Write(ctx, values); err != nil {
+		return 0, fmt.Errorf("write parameters of %s: %w", region, err)
+	}
+	return version, nil
+}
+
+// writesParams names parameters of a region, for runbook.Writer.
+func writesParams(region topology.Site, names ...string) []string {
+	var out []string
+	for _, name := range names {
+		out = append(out, string(region)+"/params/"+name)
+	}
+	return out
+}
+
 func bindSet(e Estate, in Values) (runbook.Action, error) {
-	s := set{e, in.site("region"), in.texts("from_region"), in.table("values"), in.text("seen_by")}
+	s := set{estate: e, region: in.site("region"), from: in.texts("from_region"), values: in.table("values"), seenBy: in.text("seen_by")}
 	for _, name := range s.from {
 		if _, twice := s.values[name]; twice {
 			return nil, &InputError{"values", fmt.Errorf("%s stands in values and in from_region, expected one of them", name)}
@@ -75,11 +135,7 @@ func bindSet(e Estate, in Values) (runbook.Action, error) {
 
 // Writes names what the step sets: row 7 sets again what row 4 had set.
 func (s set) Writes() []string {
-	var out []string
-	for _, name := range append(slices.Collect(maps.Keys(s.values)), s.from...) {
-		out = append(out, string(s.region)+"/params/"+name)
-	}
-	return out
+	return writesParams(s.region, append(slices.Collect(maps.Keys(s.values)), s.from...)...)
 }
 
 // wanted are the values that must stand in the store.
@@ -87,6 +143,11 @@ func (s set) wanted(ctx context.Context) (map[string]string, error) {
 	out := maps.Clone(s.values)
 	for _, name := range s.from {
 		v, err := regionGives[name](ctx, s.estate, s.region)
+		if s.next && name == "epoch" {
+			var epoch int64
+			epoch, err = nextEpoch(ctx, s.estate, s.region)
+			v = strconv.FormatInt(epoch, 10)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("find %s: %w", name, err)
 		}
@@ -100,14 +161,8 @@ func (s set) compare(ctx context.Context) (wanted map[string]string, version int
 	if wanted, err = s.wanted(ctx); err != nil {
 		return nil, 0, nil, err
 	}
-	store, err := s.estate.Params(s.region)
-	if err != nil {
-		return nil, 0, nil, err
-	}
-	if version, values, err = store.Read(ctx); err != nil {
-		return nil, 0, nil, fmt.Errorf("read parameters of %s: %w", s.region, err)
-	}
-	return wanted, version, values, nil
+	version, values, err = readParams(ctx, s.estate, s.region)
+	return wanted, version, values, err
 }
 
 func (s set) Check(ctx context.Context) (runbook.Seen, error) {
@@ -119,7 +174,7 @@ func (s set) Check(ctx context.Context) (runbook.Seen, error) {
 }
 
 func (s set) Act(ctx context.Context, _ runbook.Notes) (runbook.Seen, error) {
-	if slices.Contains(s.from, "epoch") {
+	if slices.Contains(s.from, "epoch") && !s.next {
 		if err := s.owns(ctx); err != nil {
 			return nil, err
 		}
@@ -128,13 +183,9 @@ func (s set) Act(ctx context.Context, _ runbook.Notes) (runbook.Seen, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := s.estate.Params(s.region)
+	version, err := writeParams(ctx, s.estate, s.region, wanted)
 	if err != nil {
 		return nil, err
-	}
-	version, err := store.Write(ctx, wanted)
-	if err != nil {
-		return nil, fmt.Errorf("write parameters of %s: %w", s.region, err)
 	}
 	return runbook.Seen{"version": version, "wrote": wanted}, nil
 }

@@ -87,7 +87,9 @@ func Standard(t topology.Topology, e Estate) Verbs {
 			Bind:   func(in Values) (runbook.Action, error) { return startOnPremises{e, in.site("region")}, nil },
 		},
 	}
-	maps.Copy(verbs, generic(e, region))
+	for _, more := range []Verbs{generic(e, region), leaseVerbs(e, region), handoverVerbs(e, region), ringVerbs(e, region), rebuildVerbs(e, region), readinessVerbs(e, region)} {
+		maps.Copy(verbs, more)
+	}
 	if e == nil {
 		for name, v := range verbs {
 			verbs[name] = v.unattached()
@@ -138,6 +140,11 @@ const pause = 20 * time.Millisecond
 
 // until reads a state until it is reached or ctx ends. The error of a read ends the wait; missing says what is not reached yet.
 func until(ctx context.Context, read func() (missing string, err error)) error {
+	return untilEvery(ctx, pause, read)
+}
+
+// untilEvery is until for reads that cost the servers something.
+func untilEvery(ctx context.Context, pause time.Duration, read func() (missing string, err error)) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	missing := "nothing yet"
@@ -148,6 +155,9 @@ func until(ctx context.Context, read func() (missing string, err error)) error {
 		case <-timer.C:
 		}
 		now, err := read()
+		if err != nil && ctx.Err() != nil { // an attempt that was cut short has seen nothing
+			return fmt.Errorf("%w; last saw: %s", context.Cause(ctx), missing)
+		}
 		if err != nil {
 			return err
 		}
@@ -161,12 +171,17 @@ func until(ctx context.Context, read func() (missing string, err error)) error {
 
 // running says which of the nodes do not run, in an error, or nil if all of them do.
 func running(ctx context.Context, nodes []topology.Node) error {
+	return allIn(ctx, nodes, topology.Running)
+}
+
+// allIn says which of the nodes are not in a state, in an error, or nil if all of them are.
+func allIn(ctx context.Context, nodes []topology.Node, wanted topology.State) error {
 	var missing []error
 	for _, n := range nodes {
 		switch state, err := n.State(ctx); {
 		case err != nil:
 			missing = append(missing, fmt.Errorf("read the state of %s: %w", n.Name(), err))
-		case state != topology.Running:
+		case state != wanted:
 			missing = append(missing, fmt.Errorf("%s is %s", n.Name(), state))
 		}
 	}
@@ -198,6 +213,8 @@ func number(v any) (int64, bool) {
 		return int64(n), true
 	case int64:
 		return n, true
+	case int:
+		return int64(n), true
 	default:
 		return 0, false
 	}

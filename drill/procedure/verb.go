@@ -24,6 +24,8 @@ type Verb struct {
 	Read func(in Values) (Reader, error)
 	// Unproved: nothing shows by itself that the act was done, so the procedure must name a confirm.
 	Unproved bool
+	// Approved: only a step that another person approves may use it.
+	Approved bool
 }
 
 // Reader is a read of the world that holds or does not.
@@ -196,6 +198,9 @@ func (v Verbs) Describe() string {
 			b.WriteString("    Needs a confirm. May be a check or a confirm itself.\n")
 		case v[name].Unproved:
 			b.WriteString("    Needs a confirm.\n")
+		}
+		if v[name].Approved {
+			b.WriteString("    Needs an approval.\n")
 		}
 		for _, in := range v[name].Inputs {
 			fmt.Fprintf(&b, "    %s: %s. %s%s\n", in.Name, in.Kind, in.Says, otherwise(in.Default))

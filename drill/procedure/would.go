@@ -24,13 +24,9 @@ func (d deny) Would(ctx context.Context) (string, error) {
 
 // Would implements runbook.Foreteller.
 func (d detach) Would(ctx context.Context) (string, error) {
-	db, err := d.estate.Database(d.region)
+	_, r, err := replicationOf(ctx, d.estate, d.region)
 	if err != nil {
 		return "", err
-	}
-	r, err := db.Replication(ctx)
-	if err != nil {
-		return "", fmt.Errorf("read replication of %s: %w", d.region, err)
 	}
 	if r.Source == "" {
 		return "nothing: there is no source any more", nil
@@ -105,21 +101,34 @@ func (s startOnPremises) Would(ctx context.Context) (string, error) {
 	return starts(ctx, s.estate, topology.Outside, topology.OnPremises)
 }
 
-// starts says which nodes of a kind do not run yet.
+// starts says which nodes of a kind are started, and in which state each is.
 func starts(ctx context.Context, e Estate, site topology.Site, kind topology.Kind) (string, error) {
-	nodes, err := declared(e, site, kind)
+	out, err := byState(ctx, e, site, kind, func(n topology.Node, state topology.State) string {
+		return fmt.Sprintf("%s (%s)", n.Name(), state)
+	})
 	if err != nil {
 		return "", err
+	}
+	return "start " + list(out), nil
+}
+
+// byState is what is said of each node of a kind in its state; a node of which nothing is said is left out.
+func byState(ctx context.Context, e Estate, site topology.Site, kind topology.Kind, says func(topology.Node, topology.State) string) ([]string, error) {
+	nodes, err := declared(e, site, kind)
+	if err != nil {
+		return nil, err
 	}
 	var out []string
 	for _, n := range nodes {
 		state, err := n.State(ctx)
 		if err != nil {
-			return "", fmt.Errorf("read the state of %s: %w", n.Name(), err)
+			return nil, fmt.Errorf("read the state of %s: %w", n.Name(), err)
 		}
-		out = append(out, fmt.Sprintf("%s (%s)", n.Name(), state))
+		if said := says(n, state); said != "" {
+			out = append(out, said)
+		}
 	}
-	return "start " + list(out), nil
+	return out, nil
 }
 
 func list(words []string) string {

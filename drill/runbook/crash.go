@@ -32,11 +32,21 @@ var points = [...]Point{BeforeIntent, AfterIntent, AfterNote, AfterAct, AfterRec
 
 // Crash makes an operator die by SIGKILL at one point of one step. The zero value never does.
 type Crash struct {
-	Step  string // path of the step
+	Step  string // path of the step; with a "+" behind it, that step or the first later one that comes to the point
 	Point Point
 }
 
-// ParseCrash reads "2:after-act"; "" is no crash.
+// at says whether a step is where the operator dies.
+func (c Crash) at(r Runbook, path string) bool {
+	from, onward := strings.CutSuffix(c.Step, "+")
+	if !onward {
+		return path == from
+	}
+	index := func(path string) int { return slices.IndexFunc(r.Steps, func(s Step) bool { return s.Path == path }) }
+	return index(path) >= index(from)
+}
+
+// ParseCrash reads "2:after-act", or "2+:after-act" for step 2 or the first later one; "" is no crash.
 func ParseCrash(s string) (Crash, error) {
 	if s == "" {
 		return Crash{}, nil
@@ -54,7 +64,11 @@ func (c Crash) check(r Runbook) error {
 	if c.Step == "" {
 		return nil
 	}
-	step, ok := r.step(c.Step)
+	path, onward := strings.CutSuffix(c.Step, "+")
+	step, ok := r.step(path)
+	if onward && ok {
+		return nil // a later step may have the point
+	}
 	if !ok {
 		return fmt.Errorf("%s: %s has no step %q (steps: %s)", CrashVariable, r.Name, c.Step, r.paths())
 	}

@@ -492,6 +492,32 @@ func TestTimes(t *testing.T) {
 	}
 }
 
+// TestTimesOfOverlaps: a pause that is asked for while a step waits begins when the step is done, and an operator that was stopped is
+// nobody at work.
+func TestTimesOfOverlaps(t *testing.T) {
+	second := func(n int) history.Instant { return history.Instant(time.Duration(n) * time.Second) }
+	got := TimesOf([]history.Entry{
+		{T: second(0), Kind: history.EntryBegin},
+		{T: second(1), Kind: history.EntryAsk, Step: "1"}, // machine 1
+		{T: second(2), Kind: history.EntryPause},          // approval 1
+		{T: second(5), Kind: history.EntryApproved, Step: "1"},
+		{T: second(7), Kind: history.EntryConfirm, Step: "1"}, // approval 3, machine 2
+		{T: second(17), Kind: history.EntryContinue},          // paused 10
+		{T: second(18), Kind: history.EntryIntent, Step: "2"}, // machine 1
+		{T: second(48), Kind: history.EntryTakeover},          // nobody 30
+		{T: second(49), Kind: history.EntryBegin},             // nobody 1
+		{T: second(50), Kind: history.EntryWait, Step: "3", Manual: true},
+		{T: second(51), Kind: history.EntryPause}, // machine 1, manual 1
+		{T: second(52), Kind: history.EntryContinue},
+		{T: second(60), Kind: history.EntryConfirm, Step: "3"}, // manual 9
+		{T: second(61), Kind: history.EntryEnd},                // machine 1
+	})
+	want := Times{Machine: 6 * time.Second, Manual: 10 * time.Second, Approval: 4 * time.Second, Paused: 10 * time.Second, Idle: 31 * time.Second}
+	if got != want {
+		t.Errorf("got %v\nwant %v", got, want)
+	}
+}
+
 // keeper is an action that keeps what is too long for the journal.
 type keeper struct{ fake }
 

@@ -266,6 +266,14 @@ type notes struct {
 
 func (n *notes) Run() string { return n.e.past.name() }
 
+// ApprovedBy implements Approved.
+func (n *notes) ApprovedBy() string {
+	if a := n.e.past.approval(n.task.Path, n.e.o.Clock.Now()); a != nil {
+		return a.By
+	}
+	return ""
+}
+
 func (n *notes) All(key string) []any { return noted(n.e.past.entries, n.task.Path, key) }
 
 // noted is every value that a step journalled under a key. Taking it back may read what doing it had noted.

@@ -141,7 +141,7 @@ func (e *engine) run(ctx context.Context) error {
 	if err := e.decidable(); err != nil {
 		return err
 	}
-	begin := history.Entry{Kind: history.EntryBegin, Digest: e.digest, Inputs: e.rb.Inputs, Attempt: e.past.begins() + 1}
+	begin := history.Entry{Kind: history.EntryBegin, Digest: e.digest, Inputs: e.rb.Inputs, Attempt: e.past.begins() + 1, Planned: e.rb.Kind == Planned}
 	if e.rb.approves() {
 		begin.Key, begin.Approvers = encodeKey(e.o.Key), encodeKeys(e.o.Approvers)
 	}
@@ -348,7 +348,7 @@ func (e *engine) tell(ev Event) {
 }
 
 func (e *engine) crash(t task, p Point) {
-	if e.o.Crash.Step == t.Path && e.o.Crash.Point == Point(t.kind(string(p))) {
+	if c := e.o.Crash; c.Step != "" && c.Point == Point(t.kind(string(p))) && c.at(e.rb, t.Path) {
 		e.o.Kill()
 	}
 }

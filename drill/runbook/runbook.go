@@ -71,6 +71,11 @@ type Keeper interface {
 	Keep(name string, b []byte) (string, error)
 }
 
+// Approved is an optional ability of Notes: who approved the step that is being carried out; "": nobody.
+type Approved interface {
+	ApprovedBy() string
+}
+
 // Title of a procedure or a step, as the procedure's own table has it, and in English.
 type Title struct {
 	JA string `json:"ja"`

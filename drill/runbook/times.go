@@ -35,8 +35,8 @@ func TimesOf(entries []history.Entry) Times {
 	for i, e := range entries {
 		if i > 0 {
 			gone := e.T.Sub(entries[i-1].T)
-			if e.Kind == history.EntryBegin && into == &t.Machine {
-				into = &t.Idle // the operator before it ended somewhere in this gap, and nothing says where
+			if (e.Kind == history.EntryBegin || e.Kind == history.EntryTakeover) && into == &t.Machine {
+				into = &t.Idle // the operator before it ended, or was stopped, somewhere in this gap, and nothing says where
 			}
 			*into += gone
 		}
@@ -49,7 +49,18 @@ func TimesOf(entries []history.Entry) Times {
 		case history.EntryAsk:
 			into = &t.Approval
 		case history.EntryPause:
-			into = &t.Paused
+			if into != &t.Manual && into != &t.Approval { // a step that runs is finished first, and so is its wait
+				into = &t.Paused
+			}
+		case history.EntryContinue:
+			if into == &t.Paused {
+				into = &t.Machine
+			}
+		case history.EntryConfirm, history.EntryAlready:
+			into = &t.Machine
+			if _, paused := (&past{entries: entries[:i]}).paused(); paused {
+				into = &t.Paused
+			}
 		case history.EntryRejected, history.EntryNote: // while one waits
 		case history.EntryFailed, history.EntryStopped, history.EntryEnd, history.EntryUndone, history.EntryRefused:
 			into = &t.Idle

@@ -433,6 +433,16 @@ func TestSeed(t *testing.T) {
 			t.Fatalf("gap of %v after slot %d", gap, i)
 		}
 	}
+	for round := range 20 { // every customer has one turn in each round
+		had, order := map[int]bool{}, []int{}
+		for i := range plan.Customers {
+			c := s.probe(round*plan.Customers+i, plan).customer
+			had[c], order = true, append(order, c)
+		}
+		if len(had) != plan.Customers {
+			t.Errorf("round %d: the probes of %v", round, order)
+		}
+	}
 	for share, n := range map[float64]int{0: 0, 0.2: 2, 0.001: 1, 1: 9} {
 		plan.StaleShare = share
 		if got := len(staleCustomers(plan)); got != n {

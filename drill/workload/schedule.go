@@ -60,13 +60,19 @@ func (s schedule) payment(slot int, p Plan) request {
 }
 
 func (s schedule) probe(slot int, p Plan) request {
-	r := s.random(slot)
-	r.Float64()
 	body, _ := json.Marshal(struct {
 		Slot int   `json:"slot"`
 		N    int64 `json:"n"`
 	}{slot % probeRows, int64(slot)})
-	return request{customer: r.IntN(p.Customers), path: "/probe", body: body, number: int64(slot)}
+	return request{customer: s.turn(slot, p.Customers), path: "/probe", body: body, number: int64(slot)}
+}
+
+// turn says whose probe a slot is. Customers take turns, in another order each round: as many of any stretch's probes as of its
+// customers ignore the TTL. Drawn anew for each probe, their number would vary from stretch to stretch by as much as the level of
+// service that is measured with the others.
+func (s schedule) turn(slot, customers int) int {
+	round := rand.New(rand.NewPCG(s.seed^0x7475726e, uint64(slot/customers)))
+	return round.Perm(customers)[slot%customers]
 }
 
 // repeats says how a key of the repeat stream is repeated: whether a twin is sent at once, and how long after its first

@@ -18,21 +18,12 @@ import (
 	"github.com/kirikae/kirikae/payment/params"
 )
 
-// Stores are the outside of one node, as its parameters name it.
-type Stores struct {
-	Ledger   payment.Ledger
-	Journal  payment.Journal
-	Acquirer payment.Acquirer
-	Run      func(ctx context.Context) error // keeps connections until ctx ends; nil: nothing to keep
-	Close    func() error                    // called after Run; nil: nothing to close
-}
-
 // Config of a node.
 type Config struct {
 	Name    string
 	Site    string
 	Params  payment.Params
-	Connect func(payment.Parameters) (Stores, error)
+	Connect func(payment.Parameters) (payment.Stores, error)
 	Defects []payment.Defect
 	Wait    time.Duration // longest wait for complete parameters at start, default 30 s
 	Recover bool          // at its start, end the payments that were interrupted before
@@ -435,6 +426,7 @@ func (n *Node) healthz(w http.ResponseWriter, r *http.Request) {
 type Status struct {
 	Node     string           `json:"node"`
 	Site     string           `json:"site"`
+	Release  string           `json:"release"`
 	Epoch    int64            `json:"epoch"`
 	Ready    bool             `json:"ready"`
 	Why      string           `json:"why,omitempty"` // it is not ready
@@ -455,7 +447,7 @@ func (n *Node) status(w http.ResponseWriter, r *http.Request) {
 	ready := n.ready()
 	n.mu.Lock()
 	s := Status{
-		Node: n.cfg.Name, Site: n.cfg.Site, Epoch: n.epoch(),
+		Node: n.cfg.Name, Site: n.cfg.Site, Release: payment.Release, Epoch: n.epoch(),
 		Ready: ready == nil, Params: n.values, Watched: n.watched, Formed: n.started.ClusterForm,
 		Ledger: text(n.ledger), Journal: text(n.journal), Defects: append([]payment.Defect{}, n.cfg.Defects...),
 		Payments: map[string]int64{"asked": n.asked.Load(), "done": n.done.Load()},

@@ -18,8 +18,8 @@ import (
 
 // started runs a node over stores in memory until the test ends.
 func started(t *testing.T, s *stores, p *paymenttest.Params, defects ...payment.Defect) *Node {
-	n := New(Config{Name: "tokyo-app-1", Site: "tokyo", Params: p, Defects: defects, Connect: func(payment.Parameters) (Stores, error) {
-		return Stores{Ledger: s.ledger, Journal: s.journal, Acquirer: s.acquirer}, nil
+	n := New(Config{Name: "tokyo-app-1", Site: "tokyo", Params: p, Defects: defects, Connect: func(payment.Parameters) (payment.Stores, error) {
+		return payment.Stores{Ledger: s.ledger, Journal: s.journal, Acquirer: s.acquirer}, nil
 	}})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -204,8 +204,8 @@ func TestANodeEndsInterruptedPaymentsAtItsStart(t *testing.T) {
 				return nil, nil
 			}
 			n := New(Config{Name: "osaka-app-1", Site: "osaka", Params: paymenttest.NewParams(paymenttest.Complete("2")), Recover: wanted,
-				Connect: func(payment.Parameters) (Stores, error) {
-					return Stores{Ledger: s.ledger, Journal: s.journal, Acquirer: s.acquirer}, nil
+				Connect: func(payment.Parameters) (payment.Stores, error) {
+					return payment.Stores{Ledger: s.ledger, Journal: s.journal, Acquirer: s.acquirer}, nil
 				}})
 			ended := make(chan error, 1)
 			ctx, cancel := context.WithCancel(context.Background())

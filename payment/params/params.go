@@ -62,6 +62,15 @@ var ErrVersion = errors.New("version differs")
 // Put merges values into the store, if it is at version ifVersion (0: whatever it is at), and returns the new state. It is durable
 // when Put returns.
 func (s *Store) Put(ifVersion int64, values map[string]string) (payment.Values, error) {
+	return s.change(ifVersion, values, nil)
+}
+
+// Remove takes parameters out of the store, if it is at version ifVersion (0: whatever it is at). One that is not there is no error.
+func (s *Store) Remove(ifVersion int64, names ...string) (payment.Values, error) {
+	return s.change(ifVersion, nil, names)
+}
+
+func (s *Store) change(ifVersion int64, values map[string]string, remove []string) (payment.Values, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ifVersion != 0 && ifVersion != s.now.Version {
@@ -69,11 +78,14 @@ func (s *Store) Put(ifVersion int64, values map[string]string) (payment.Values, 
 	}
 	next := payment.Values{Version: s.now.Version + 1, Values: maps.Clone(s.now.Values)}
 	maps.Copy(next.Values, values)
+	for _, name := range remove {
+		delete(next.Values, name)
+	}
 	if err := write(s.path, next); err != nil {
 		return payment.Values{}, fmt.Errorf("write parameter store: %w", err)
 	}
 	s.now = next
-	s.log.Info("parameters changed", "version", next.Version, "values", values)
+	s.log.Info("parameters changed", "version", next.Version, "values", values, "removed", remove)
 	return payment.Values{Version: next.Version, Values: maps.Clone(next.Values)}, nil
 }
 
@@ -120,6 +132,7 @@ func write(path string, v payment.Values) error {
 type put struct {
 	IfVersion int64             `json:"if_version"`
 	Values    map[string]string `json:"values"`
+	Remove    []string          `json:"remove,omitempty"` // names
 }
 
 // Handler serves GET and PUT /params, GET /params/NAME and GET /healthz.
@@ -144,9 +157,15 @@ func (s *Store) Handler() http.Handler {
 		if !web.Decode(w, r, &p) {
 			return
 		}
-		if len(p.Values) == 0 {
+		if len(p.Values)+len(p.Remove) == 0 {
 			web.Refuse(w, http.StatusBadRequest, "values: none are given")
 			return
+		}
+		for _, name := range p.Remove {
+			if _, both := p.Values[name]; both {
+				web.Refuse(w, http.StatusBadRequest, fmt.Sprintf("remove: %q is set by the same call", name))
+				return
+			}
 		}
 		for name := range p.Values {
 			if err := payment.CheckKey(name); err != nil { // the same letters serve
@@ -154,7 +173,7 @@ func (s *Store) Handler() http.Handler {
 				return
 			}
 		}
-		v, err := s.Put(p.IfVersion, p.Values)
+		v, err := s.change(p.IfVersion, p.Values, p.Remove)
 		switch {
 		case errors.Is(err, ErrVersion):
 			web.Refuse(w, http.StatusConflict, err.Error())
@@ -208,7 +227,7 @@ func (c *Client) Put(ctx context.Context, ifVersion int64, values map[string]str
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	var v payment.Values
-	if err := web.Call(ctx, c.rt, http.MethodPut, c.url+"/params", put{ifVersion, values}, &v); err != nil {
+	if err := web.Call(ctx, c.rt, http.MethodPut, c.url+"/params", put{IfVersion: ifVersion, Values: values}, &v); err != nil {
 		return payment.Values{}, fmt.Errorf("write parameters of %s: %w", c.url, err)
 	}
 	return v, nil

@@ -202,3 +202,43 @@ func TestWaitSaysWhatItSaw(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestRemove(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "params.json")
+	s := open(t, path)
+	if _, err := s.Put(0, map[string]string{"epoch": "2", "mysql.endpoint": "a:3306"}); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(s.Handler())
+	defer server.Close()
+	put := func(body string) int {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, server.URL+"/params", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := server.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		return res.StatusCode
+	}
+	for _, c := range []struct {
+		body   string
+		status int
+		left   string
+	}{
+		{`{"values":{"a":"1"},"remove":["a"]}`, http.StatusBadRequest, "map[epoch:2 mysql.endpoint:a:3306]"},
+		{`{"remove":[]}`, http.StatusBadRequest, "map[epoch:2 mysql.endpoint:a:3306]"},
+		{`{"values":{"x":"1"},"remove":["mysql.endpoint"]}`, http.StatusOK, "map[epoch:2 x:1]"},
+		{`{"remove":["mysql.endpoint","epoch"]}`, http.StatusOK, "map[x:1]"},
+	} {
+		if got := put(c.body); got != c.status {
+			t.Errorf("%s: status %d, want %d", c.body, got, c.status)
+		}
+		v, _ := open(t, path).Get(t.Context())
+		if got := fmt.Sprint(v.Values); got != c.left {
+			t.Errorf("%s: the file holds %s, want %s", c.body, got, c.left)
+		}
+	}
+}

@@ -15,21 +15,12 @@ import (
 	"github.com/kirikae/kirikae/payment/params"
 )
 
-// Stores are the outside of one node, as its region's parameters name it.
-type Stores struct {
-	Ledger   payment.Ledger
-	Journal  payment.Journal
-	Acquirer payment.Acquirer
-	Run      func(ctx context.Context) error // keeps connections until ctx ends; nil: nothing to keep
-	Close    func() error                    // called after Run; nil: nothing to close
-}
-
 // Config of a node. Zero durations take the defaults that stand behind them.
 type Config struct {
 	Name    string
 	Site    string
 	Params  payment.Params
-	Connect func(payment.Parameters) (Stores, error)
+	Connect func(payment.Parameters) (payment.Stores, error)
 	Grace   time.Duration              // payments younger than this are left alone; 10 s, which is longer than any request lasts
 	Every   time.Duration              // from the end of one run to the next; 5 s
 	Wait    time.Duration              // of Once: longest wait for parameters and stores; 30 s
@@ -92,7 +83,7 @@ func New(c Config) *Node {
 
 // connected is one connection to the stores, under the parameters that named them.
 type connected struct {
-	stores Stores
+	stores payment.Stores
 	params payment.Parameters
 	stop   func() error
 }

@@ -19,8 +19,8 @@ import (
 
 func (m maker) config(p *paymenttest.Params) Config {
 	return Config{Name: "osaka-reconcile-1", Site: "osaka", Params: p, Grace: grace, Every: 2 * time.Second, Salvage: m.salvage,
-		Connect: func(payment.Parameters) (Stores, error) {
-			return Stores{Ledger: m.Ledger, Journal: m.Journal, Acquirer: m.Acquirer}, nil
+		Connect: func(payment.Parameters) (payment.Stores, error) {
+			return payment.Stores{Ledger: m.Ledger, Journal: m.Journal, Acquirer: m.Acquirer}, nil
 		}}
 }
 
@@ -35,7 +35,7 @@ func TestNode(t *testing.T) {
 		p := paymenttest.NewParams(map[string]string{payment.ParamEpoch: "2"}) // not complete yet
 		c := m.config(p)
 		connect := c.Connect
-		c.Connect = func(x payment.Parameters) (Stores, error) {
+		c.Connect = func(x payment.Parameters) (payment.Stores, error) {
 			s, err := connect(x)
 			s.Run = func(ctx context.Context) error { <-ctx.Done(); return nil }
 			s.Close = func() error { closed.Add(1); return nil }
@@ -119,7 +119,9 @@ func TestOnce(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 		c := m.config(paymenttest.NewParams(paymenttest.Complete("2")))
-		c.Connect = func(payment.Parameters) (Stores, error) { return Stores{}, errors.New("no such server") }
+		c.Connect = func(payment.Parameters) (payment.Stores, error) {
+			return payment.Stores{}, errors.New("no such server")
+		}
 		if _, err = New(c).Once(t.Context()); !errors.Is(err, ErrNotReady) {
 			t.Errorf("%v", err)
 		}

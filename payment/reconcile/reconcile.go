@@ -47,7 +47,7 @@ const rounds = 5
 func (r *Reconciler) Run(ctx context.Context) Report {
 	began := time.Now()
 	rep := Report{
-		T: mono.Now(), Node: r.Writer.Node, Site: r.Writer.Site, Epoch: r.Writer.Epoch, Grace: Duration(r.Grace), Salvaged: len(r.Salvage),
+		T: mono.Now(), Node: r.Writer.Node, Site: r.Writer.Site, Epoch: r.Writer.Epoch, Grace: Duration(r.Grace), Salvaged: len(r.Salvage), Only: r.Only,
 		Mismatches: map[string]int{}, Keys: []string{}, Repaired: map[string]int{}, Actions: []Action{}, Unresolved: []Item{}, Failed: []Item{},
 	}
 	if err := r.run(ctx, &rep); err != nil {

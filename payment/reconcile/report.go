@@ -64,6 +64,8 @@ type Report struct {
 	Accounts int `json:"accounts"` // payments that the acquirer knows
 	Salvaged int `json:"salvaged"` // rows that were given
 
+	Only bool `json:"only,omitempty"` // nothing but these was reconciled: the run says nothing about other payments
+
 	Mismatches map[string]int `json:"mismatches"` // found, by kind, before any repair
 	Keys       []string       `json:"keys"`       // payments that did not agree
 	Young      int            `json:"young"`      // payments that did not agree and were left alone

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,6 +27,8 @@ type NodeOptions struct {
 	Rack      string   // "": r1
 	Token     string   // of Token
 	Seeds     []string // broadcast addresses; all nodes are seeds, so that none waits for another
+	Bootstrap bool     // a node without data takes them from the others when it joins; seeds never do
+	Replace   bool     // it takes the place of the node that had its address, at its first start
 	JMXPort   int      // on 127.0.0.1; 0: no JMX port, so that nodes of one machine do not clash
 	Heap      string   // maximal heap, "400m"; "": that
 	// ListenOnBroadcast makes the node listen on its broadcast address too, and dial its region's nodes there: where each node
@@ -71,6 +74,9 @@ func Command(java provision.Java, in provision.Cassandra, o NodeOptions) topolog
 		"-XX:+ExitOnOutOfMemoryError",
 		"-XX:+PerfDisableSharedMem",
 	)
+	if in.Jolokia != "" {
+		args = append(args, fmt.Sprintf("-javaagent:%s=host=%s,port=%d,discoveryEnabled=false", in.Jolokia, o.Listen, topology.ServiceJMX.Port()))
+	}
 	if in.Archive != "" {
 		args = append(args, "-XX:SharedArchiveFile="+in.Archive)
 	}
@@ -88,6 +94,12 @@ func Command(java provision.Java, in provision.Cassandra, o NodeOptions) topolog
 	)
 	if o.JMXPort != 0 {
 		args = append(args, "-Dcassandra.jmx.local.port="+strconv.Itoa(o.JMXPort), "-Dcom.sun.management.jmxremote.authenticate=false")
+	}
+	if o.Replace {
+		args = append(args, "-Dcassandra.replace_address_first_boot="+o.Broadcast)
+		if !o.Bootstrap || slices.Contains(o.Seeds, o.Broadcast) {
+			args = append(args, "-Dcassandra.allow_unsafe_replace=true") // it comes back without data
+		}
 	}
 	if o.Alone {
 		args = append(args, aloneFlags...)

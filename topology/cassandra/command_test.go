@@ -30,7 +30,7 @@ func golden(t *testing.T, name, got string) {
 
 func TestCommand(t *testing.T) {
 	java := provision.Java{Path: "/c/java"}
-	in := provision.Cassandra{ClassPath: []string{"/c/a.jar", "/c/b.jar"}, Jamm: "/c/jamm.jar", Archive: "/c/a.jsa", JVMOptions: []string{"--add-opens=x"}}
+	in := provision.Cassandra{ClassPath: []string{"/c/a.jar", "/c/b.jar"}, Jamm: "/c/jamm.jar", Jolokia: "/c/jolokia.jar", Archive: "/c/a.jsa", JVMOptions: []string{"--add-opens=x"}}
 	o := NodeOptions{
 		DataDir: "/w/tokyo-cassandra-1", Cluster: "kirikae-7", Listen: "127.9.1.1", Broadcast: "127.9.121.1", DC: "tokyo",
 		Token: Token(1, 1, 1), Seeds: []string{"127.9.121.1", "127.9.112.1"}, Setpriv: "/c/setpriv",

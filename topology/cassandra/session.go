@@ -43,11 +43,15 @@ func siteConfig(site Site) *gocql.ClusterConfig {
 
 // openNode connects to one node and to no other, to hear its own view.
 func openNode(ctx context.Context, address string) (*Session, error) {
+	return open(ctx, nodeConfig(address), address)
+}
+
+func nodeConfig(address string) *gocql.ClusterConfig {
 	cfg := config(address)
 	cfg.DisableInitialHostLookup = true
 	cfg.Events.DisableTopologyEvents, cfg.Events.DisableNodeStatusEvents, cfg.Events.DisableSchemaEvents = true, true, true
 	cfg.NumConns = 1
-	return open(ctx, cfg, address)
+	return cfg
 }
 
 func config(contact ...string) *gocql.ClusterConfig {

@@ -19,7 +19,7 @@ func renderYAML(o NodeOptions) string {
 		{"cluster_name", strconv.Quote(o.Cluster)},
 		{"num_tokens", "1"},
 		{"initial_token", strconv.Quote(o.Token)},
-		{"auto_bootstrap", "false"},
+		{"auto_bootstrap", strconv.FormatBool(o.Bootstrap)},
 		{"partitioner", "org.apache.cassandra.dht.Murmur3Partitioner"},
 		{"endpoint_snitch", "GossipingPropertyFileSnitch"},
 		{"dynamic_snitch", "false"},

@@ -105,8 +105,8 @@ func head(p plan.Plan) string {
 		"it only keeps clients that mean another world away. KIRIKAE_SECRET is another one, KIRIKAE_IMAGE_MYSQL and so on other",
 		"images that `make images` built.",
 		"",
-		"What does not run in normal times, the application of " + string(standby) + " and the client on premises, exists and has ended: compose starts all",
-		"that it creates, so the first start of these ends at once, with 0. A second `up` would start them.",
+		"What does not run in normal times, the application of " + string(standby) + ", the reconcilers and the client on premises, exists and has ended:",
+		"compose starts all that it creates, so the first start of these ends at once, with 0. A second `up` would start them.",
 		"",
 		"Tried with docker-compose 1.29.2 (Debian 12) and Docker Compose 2.40.3.",
 	}

@@ -170,10 +170,13 @@ const (
 func Specs(p plan.Plan, o Options) []Container {
 	b := builder{p: p, o: o}
 	all := []Container{b.wan(), b.names()}
+	for _, n := range p.Of("", topology.Params) { // Cassandra's nodes read it
+		all = append(all, b.paymentd(n))
+	}
 	for _, n := range p.Of("", topology.Cassandra) {
 		all = append(all, b.pod(n), b.cassandra(n))
 	}
-	for _, kind := range []topology.Kind{topology.MySQL, topology.Params, topology.Gateway, topology.Batch, topology.App, topology.Acquirer, topology.OnPremises} {
+	for _, kind := range []topology.Kind{topology.Witness, topology.MySQL, topology.Gateway, topology.Batch, topology.App, topology.Reconciler, topology.Acquirer, topology.OnPremises} {
 		for _, n := range p.Of("", kind) {
 			if kind == topology.MySQL {
 				all = append(all, b.mysql(n))

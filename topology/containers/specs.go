@@ -131,32 +131,38 @@ func (b builder) cassandra(n plan.Node) Container {
 	for _, s := range o.Seeds {
 		args = append(args, "--seed", s)
 	}
-	args = append(args, "--data", dataCassandra)
+	args = append(args, "--params", wire.Params(b.p, n.Site), "--data", dataCassandra)
 	return Container{
 		Name: n.Name, Node: &n, Image: ImageCassandra, Entrypoint: []string{Inside}, Args: args, Pod: Pod(n.Name),
 		Volumes: []Volume{{Path: dataCassandra}}, Health: healthy("cql", n.Endpoints[topology.ServiceCQL]),
-		Needs: []Need{{Pod(n.Name), Started}}, Start: true, Grace: 15 * time.Second,
+		Needs: []Need{{Pod(n.Name), Started}, {b.p.Of(n.Site, topology.Params)[0].Name, Healthy}}, Start: true, Grace: 15 * time.Second,
 	}
 }
 
 func (b builder) mysql(n plan.Node) Container {
 	o := wire.MySQLNode(b.p, n)
 	o.DataDir = dataMySQL
-	return Container{
+	c := Container{
 		Name: n.Name, Node: &n, Image: ImageMySQL, Entrypoint: []string{Inside},
 		Args: []string{"mysql", "--address", o.Address, "--server-id", strconv.FormatUint(uint64(o.ServerID), 10), "--data", o.DataDir},
 		Env:  b.secret(), Networks: attached(n), Ports: ports(n), Volumes: []Volume{{Path: volumeMySQL}},
 		Health: healthy("mysql", o.Socket()), Start: true, Grace: 15 * time.Second,
 	}
+	if url := wire.Witness(b.p, n.Site); url != "" {
+		c.Args = append(c.Args, "--witness", url, "--params", wire.Params(b.p, n.Site), "--site", string(n.Site), "--node", n.Name)
+		for _, w := range b.p.Of("", topology.Witness) {
+			c.Needs = append(c.Needs, Need{w.Name, Healthy})
+		}
+	}
+	return c
 }
 
-// paymentd is one of the platform's own nodes. The application of the standby region and the client on premises do not run in
-// normal times (article 002, rows 7 and 9).
+// paymentd is one of the platform's own nodes.
 func (b builder) paymentd(n plan.Node) Container {
 	http := "http://" + n.Endpoints[topology.ServiceHTTP]
 	c := Container{
 		Name: n.Name, Node: &n, Image: ImagePayment, Entrypoint: []string{paymentd}, Networks: attached(n), Ports: ports(n),
-		Health: healthy("http", http+"/status"), Start: true, Grace: 5 * time.Second,
+		Health: healthy("http", http+"/status"), Start: b.p.Normally(n), Grace: 5 * time.Second,
 	}
 	file := ""
 	needs := func(kinds ...topology.Kind) {
@@ -168,7 +174,6 @@ func (b builder) paymentd(n plan.Node) Container {
 	}
 	switch n.Kind {
 	case topology.App:
-		c.Start = n.Site == b.p.Topology.Active()
 		c.Health = healthy("http", http+"/healthz")
 		needs(topology.Params, topology.Cassandra, topology.MySQL)
 	case topology.Batch:
@@ -177,8 +182,10 @@ func (b builder) paymentd(n plan.Node) Container {
 		file = dataPayment + "/params.json"
 	case topology.Acquirer:
 		file = dataPayment + "/acquirer.jsonl"
-	case topology.OnPremises:
-		c.Start = false
+	case topology.Reconciler:
+		needs(topology.Params)
+	case topology.Witness:
+		file = dataPayment + "/witness.json"
 	}
 	if file != "" {
 		c.Volumes = []Volume{{Path: dataPayment}}
@@ -211,7 +218,7 @@ func (b builder) wire(all []Container) Container {
 		c.Networks = append(c.Networks, Attachment{s, WireHost(b.p, s)})
 	}
 	for _, x := range all {
-		if x.Node == nil || !x.Start || x.Node.Kind == topology.App {
+		if x.Node == nil || !x.Start || x.Node.Kind == topology.App || x.Node.Kind == topology.Reconciler {
 			continue
 		}
 		need := Need{x.Name, Started} // it waits for what it needs by reads of its own, but stores take longest
@@ -237,7 +244,7 @@ func attached(n plan.Node) []Attachment { return []Attachment{{n.Site, n.Host}} 
 // ports publishes what a node listens for.
 func ports(n plan.Node) []Port {
 	var all []Port
-	for _, s := range []topology.Service{topology.ServiceMySQL, topology.ServiceCassandra, topology.ServiceCQL, topology.ServiceHTTP} {
+	for _, s := range []topology.Service{topology.ServiceMySQL, topology.ServiceCassandra, topology.ServiceCQL, topology.ServiceJMX, topology.ServiceHTTP} {
 		if at, ok := n.Reach[s]; ok {
 			all = append(all, publish(at, s.Port(), "tcp"))
 		}

@@ -80,6 +80,11 @@ func pairs(m map[string]string) string {
 func TestSpecs(t *testing.T) {
 	top := twoRegion(t)
 	big := twoRegion(t)
+	fenced, err := topology.Load("../../fixtures/topologies/two-region-witness.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fenced.Reconcile = true
 	for i := range big.Regions {
 		big.Regions[i].Cassandra = 3
 	}
@@ -92,6 +97,7 @@ func TestSpecs(t *testing.T) {
 		{"three-nodes", plan.Layout(big, 9, plan.Private, false), Options{ID: "w1a2b3", Secret: "s3"}},
 		{"planted", plan.Layout(top, 9, plan.Private, true), Options{ID: "w1a2b3", Secret: "s3", Defects: map[string][]string{
 			"wan": {"bypass"}, "app": {"--defect", "ack-before-commit"}}}},
+		{"witness", plan.Layout(fenced, 9, plan.Private, false), Options{ID: "w1a2b3", Secret: "s3"}},
 		{"composed", plan.Layout(top, 1, plan.Private, false), Options{ID: "compose", Secret: "s3", Composed: true}},
 	} {
 		got, file := text(c.p, c.o), filepath.Join("testdata", c.name+".txt")
@@ -202,8 +208,7 @@ func check(p plan.Plan, o Options, all []Container) []string {
 			if n, err := p.Node(c.Node.Name); err != nil || n.Host != c.Node.Host {
 				bad("%s is not the plan's: %v", c.Name, err)
 			}
-			standby := c.Node.Kind == topology.App && c.Node.Site != p.Topology.Active() || c.Node.Kind == topology.OnPremises
-			if c.Start == standby {
+			if c.Start != p.Normally(*c.Node) {
 				bad("%s: started %v", c.Name, c.Start)
 			}
 		}
@@ -243,6 +248,8 @@ func TestSpecsOfAnySize(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		top := base
 		top.Regions = slices.Clone(base.Regions)
+		top.Fence = rapid.SampledFrom([]topology.Fence{topology.NoFence, topology.WitnessFence}).Draw(t, "fence")
+		top.Reconcile = rapid.Bool().Draw(t, "reconcile")
 		for i := range top.Regions {
 			top.Regions[i].Cassandra, top.Regions[i].Apps = rapid.IntRange(1, 9).Draw(t, "cassandra"), rapid.IntRange(1, 9).Draw(t, "apps")
 		}

@@ -162,7 +162,9 @@ func (r *Runtime) Create(ctx context.Context, t topology.Topology, o topology.Op
 		Free:  func(ctx context.Context, p plan.Plan) error { return free(ctx, e.Client, p) },
 		Sweep: r.Sweep,
 		Make: func(g hosted.Ground) hosted.Machines {
-			return newMachines(e, set, filepath.Join(r.c.Bin, "inside"), parallel, nil, g)
+			m := newMachines(e, set, filepath.Join(r.c.Bin, "inside"), parallel, nil, g)
+			m.agent = provision.Agent(r.c.CacheDir)
+			return m
 		},
 		Parallel: parallel, DownBudget: downBudget,
 	}

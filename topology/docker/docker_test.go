@@ -47,7 +47,7 @@ func image() images.Resolved {
 func TestRequest(t *testing.T) {
 	all := specs(t)
 	for name, c := range all {
-		r, err := request("w1", image(), c, nil, nil)
+		r, err := request("w1", cgroupParent("cgroupfs"), image(), c, nil, nil)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -59,6 +59,9 @@ func TestRequest(t *testing.T) {
 		r.HostConfigModifier(&host)
 		if r.Image != "docker.io/library/x:1" || config.Image != "sha256:1" || r.Name != "kirikae-w1-"+name || config.User != "999:999" || r.WaitingFor != nil || r.Started {
 			t.Errorf("%s: %+v, %+v", name, r, config)
+		}
+		if host.CgroupParent != "/" {
+			t.Errorf("%s: below the control group %q", name, host.CgroupParent)
 		}
 		if len(host.Mounts) != len(c.Volumes) {
 			t.Errorf("%s: mounts %v", name, host.Mounts)
@@ -98,6 +101,12 @@ func TestRequest(t *testing.T) {
 	}
 }
 
+func TestCgroupParent(t *testing.T) {
+	if systemd := cgroupParent("systemd"); systemd != "" {
+		t.Errorf("a slice named %q", systemd)
+	}
+}
+
 // TestRequestRefuses what would be open to the regions, or to anybody.
 func TestRequestRefuses(t *testing.T) {
 	good := specs(t)["tokyo-mysql-1"]
@@ -117,7 +126,7 @@ func TestRequestRefuses(t *testing.T) {
 			bad := good
 			bad.Ports, bad.Networks = slices.Clone(good.Ports), slices.Clone(good.Networks)
 			c.change(&bad)
-			if _, err := request("w1", image(), bad, nil, nil); err == nil || !strings.Contains(err.Error(), c.says) {
+			if _, err := request("w1", cgroupParent("cgroupfs"), image(), bad, nil, nil); err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%v, want %q", err, c.says)
 			}
 		})

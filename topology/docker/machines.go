@@ -37,6 +37,7 @@ type machines struct {
 	engine   *engine.Engine
 	set      images.Set
 	inside   string // path of the program that official images lack
+	agent    string // path of the JMX agent that official images lack; "": it is not provisioned, and their nodes answer no JMX
 	parallel int    // at most so many containers are made at once
 	ground   hosted.Ground
 	order    []containers.Container // what others stand on comes first
@@ -51,6 +52,9 @@ type machines struct {
 
 // errTaken is that somebody else has the world's networks.
 var errTaken = errors.New("the addresses are taken")
+
+// jolokiaFile is where an official image of Cassandra gets its JMX agent.
+const jolokiaFile = install.Folder + "/jolokia.jar"
 
 // makeBudget bounds the making of one container. It is not cut short by anybody: the engine would go on with it, unseen.
 const makeBudget = 60 * time.Second
@@ -106,15 +110,23 @@ func (m *machines) make(ctx context.Context, c containers.Container) error {
 	}
 	var files []copied
 	if im.Install != nil { // official: it knows nothing of us
+		if im.Install.Cassandra != nil && m.agent != "" {
+			i, c := *im.Install, *im.Install.Cassandra
+			c.Jolokia = jolokiaFile
+			i.Cassandra, im.Install = &c, &i
+		}
 		text, err := im.Install.JSON()
 		if err != nil {
 			return err
 		}
 		files = []copied{{from: m.inside, path: install.Program, mode: 0o755}, {text: string(text), path: install.File, mode: 0o644}}
+		if im.Install.Cassandra != nil && im.Install.Cassandra.Jolokia == jolokiaFile {
+			files = append(files, copied{from: m.agent, path: jolokiaFile, mode: 0o644})
+		}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), makeBudget)
 	defer cancel()
-	r, err := request(m.ground.File.ID, im, c, files, func(ctx context.Context, id string) error {
+	r, err := request(m.ground.File.ID, cgroupParent(m.engine.Cgroups), im, c, files, func(ctx context.Context, id string) error {
 		return complete(ctx, m.engine.Client, m.ground.File.ID, id, im.User, c)
 	})
 	if err != nil {

@@ -29,7 +29,7 @@ type copied struct {
 
 // request is what testcontainers is told to make of a container of a world. Nothing waits in it: readiness is read from the
 // products themselves.
-func request(world string, image images.Resolved, c containers.Container, files []copied, after func(ctx context.Context, id string) error) (testcontainers.GenericContainerRequest, error) {
+func request(world, parent string, image images.Resolved, c containers.Container, files []copied, after func(ctx context.Context, id string) error) (testcontainers.GenericContainerRequest, error) {
 	var none testcontainers.GenericContainerRequest
 	if c.Pod == "" && len(c.Networks) == 0 {
 		return none, fmt.Errorf("container %s is on no network", c.Name)
@@ -59,7 +59,7 @@ func request(world string, image images.Resolved, c containers.Container, files 
 			x.Healthcheck = &container.HealthConfig{Test: []string{"NONE"}} // an image's own one would start a program every few seconds
 		},
 		HostConfigModifier: func(h *container.HostConfig) {
-			h.PortBindings, h.CapAdd, h.Sysctls = bindings, c.Caps, c.Sysctls
+			h.PortBindings, h.CapAdd, h.Sysctls, h.CgroupParent = bindings, c.Caps, c.Sysctls, parent
 			for _, v := range c.Volumes {
 				h.Mounts = append(h.Mounts, mount.Mount{
 					Type: mount.TypeVolume, Source: containers.VolumeName(world, c.Name, v), Target: v.Path,
@@ -97,6 +97,19 @@ func request(world string, image images.Resolved, c containers.Container, files 
 		r.Files = append(r.Files, cf)
 	}
 	return testcontainers.GenericContainerRequest{ContainerRequest: r, Logger: quiet{}}, nil
+}
+
+// cgroupParent is the control group that a world's containers are put below; "" is the engine's own choice.
+//
+// An engine that makes the groups itself puts all containers into one, and the kernel gives that one as much of the CPU as it gives to
+// any single session beside it: a dozen servers and the customers' app nodes together get no more than the engine that starts a
+// container, and they stall for as long as that takes. Below the root each has a share of its own, as processes have. systemd's slices
+// stand side by side already.
+func cgroupParent(cgroups string) string {
+	if cgroups == "cgroupfs" {
+		return "/"
+	}
+	return ""
 }
 
 // quiet is a logger for a library that tells the user what it does.

@@ -36,6 +36,7 @@ type Engine struct {
 	Root    string // folder where it keeps images and volumes, on its own machine
 	Memory  int64  // bytes that its containers share
 	CPUs    int    // that its containers share
+	Cgroups string // who makes the control groups of its containers: "cgroupfs" itself, "systemd"
 	Local   bool   // it answers on a unix socket of this machine
 }
 
@@ -101,7 +102,7 @@ func (e *Engine) ask(ctx context.Context, patience time.Duration) error {
 	}
 	e.Version, e.API, e.OS, e.Arch = v.Version, v.APIVersion, v.Os, v.Arch
 	e.Kernel, e.ID, e.Memory, e.CPUs = info.Info.KernelVersion, info.Info.ID, info.Info.MemTotal, info.Info.NCPU
-	e.Root = info.Info.DockerRootDir
+	e.Root, e.Cgroups = info.Info.DockerRootDir, info.Info.CgroupDriver
 	if e.OS != "linux" {
 		return fmt.Errorf("it runs %s containers, linux ones are needed", e.OS)
 	}

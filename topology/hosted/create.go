@@ -68,7 +68,8 @@ func (h Host) Create(ctx context.Context, t topology.Topology, o topology.Option
 // planted says whether the links are to be gone around, and refuses a defect that nothing here can have.
 func planted(defects map[string][]string) (bypass bool, err error) {
 	known := []string{"wan"}
-	for _, k := range []topology.Kind{topology.App, topology.Batch, topology.Gateway, topology.Params, topology.Acquirer, topology.OnPremises} {
+	for _, k := range []topology.Kind{topology.App, topology.Batch, topology.Gateway, topology.Params, topology.Acquirer, topology.OnPremises,
+		topology.Reconciler, topology.Witness} {
 		known = append(known, string(k))
 	}
 	for kind, args := range defects {
@@ -180,10 +181,13 @@ const (
 	serviceBudget = 120 * time.Second
 )
 
-// start starts the nodes of a kind at a site, all at once.
+// start starts the nodes of a kind at a site that run in normal times, all at once.
 func (w *owned) start(ctx context.Context, site topology.Site, kind topology.Kind) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, n := range w.file.Plan.Of(site, kind) {
+		if !w.file.Plan.Normally(n) {
+			continue
+		}
 		g.Go(func() error { return w.guard.Start(ctx, n, false) })
 	}
 	return g.Wait()
@@ -200,11 +204,17 @@ func (w *owned) raiseCassandra(ctx context.Context, c *wire.Console) error {
 	return c.Cassandra(ctx)
 }
 
-// raiseMySQL starts both servers and lets the standby follow the active one.
+// raiseMySQL starts the witness, if there is one, and both servers, and lets the standby follow the active one.
 func (w *owned) raiseMySQL(ctx context.Context, c *wire.Console) error {
 	ctx, cancel := context.WithTimeout(ctx, mysqlBudget)
 	defer cancel()
+	if err := w.start(ctx, "", topology.Witness); err != nil { // before what it gives the lease to
+		return err
+	}
 	if err := w.start(ctx, "", topology.MySQL); err != nil {
+		return err
+	}
+	if err := c.Witness(ctx); err != nil {
 		return err
 	}
 	return c.MySQL(ctx)
@@ -234,8 +244,10 @@ func (w *owned) raiseApp(ctx context.Context, c *wire.Console) error {
 	if err := w.start(ctx, w.file.Plan.Topology.Active(), topology.App); err != nil {
 		return err
 	}
-	if err := w.start(ctx, "", topology.Batch); err != nil { // the standby's waits for its flag
-		return err
+	for _, kind := range []topology.Kind{topology.Batch, topology.Reconciler} { // the standby's batch waits for its flag
+		if err := w.start(ctx, "", kind); err != nil {
+			return err
+		}
 	}
 	if err := c.App(ctx); err != nil {
 		return err

@@ -42,7 +42,7 @@ func (b *builder) archive(ctx context.Context, p plan) (string, error) {
 	}
 	what := "cassandra " + p.install.Cassandra.Version + ": start a node of the image once, to archive its classes"
 	var at latest
-	err := b.say.step(what, at.get, func() error { return b.dump(ctx, p, file, &at) })
+	err := b.say.Step(what, at.get, func() error { return b.dump(ctx, p, file, &at) })
 	if err != nil {
 		return "", fmt.Errorf("archive the classes of the Cassandra image: %w", err)
 	}
@@ -335,7 +335,7 @@ func (b *builder) sweep(ctx context.Context) error {
 		if _, err := b.engine.ContainerRemove(ctx, c.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true}); err != nil {
 			return fmt.Errorf("remove what was left behind: %w", err)
 		}
-		b.say.say("removed container %.12s of a builder that is gone", c.ID)
+		b.say.Say("removed container %.12s of a builder that is gone", c.ID)
 	}
 	return nil
 }

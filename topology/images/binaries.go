@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kirikae/kirikae/topology"
+	"github.com/kirikae/kirikae/topology/provision"
 )
 
 // BuildBinaries builds the programs that go into images, from the module at moduleDir into outDir: static, for Linux, and the
@@ -43,8 +44,8 @@ func BuildBinaries(ctx context.Context, moduleDir, outDir string) error {
 		return fmt.Errorf("build programs for images: %w: %s", errors.Join(context.Cause(ctx), err), text)
 	}
 	for _, p := range programs() {
-		was, err := hashFile(filepath.Join(out, p))
-		is, e := hashFile(filepath.Join(tmp, p))
+		was, err := provision.HashFile(filepath.Join(out, p))
+		is, e := provision.HashFile(filepath.Join(tmp, p))
 		if e != nil {
 			return fmt.Errorf("build programs for images: %w", e)
 		}

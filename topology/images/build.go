@@ -19,13 +19,14 @@ import (
 	"github.com/kirikae/kirikae/topology"
 	"github.com/kirikae/kirikae/topology/images/install"
 	"github.com/kirikae/kirikae/topology/provision"
+	"github.com/kirikae/kirikae/topology/tell"
 )
 
 // builder is one run of Build.
 type builder struct {
 	engine Engine
 	o      Options
-	say    *progress
+	say    *tell.Teller
 	cache  string // of what is made on the way: runtimes, class archives
 	in     inputs
 }
@@ -38,7 +39,7 @@ func Build(ctx context.Context, engine Engine, o Options) (Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &builder{engine: engine, o: o, say: newProgress(o.Say)}
+	b := &builder{engine: engine, o: o, say: tell.New(o.Say)}
 	set, err := b.build(ctx, t)
 	if err != nil && ctx.Err() != nil {
 		return nil, fmt.Errorf("build images: %w", context.Cause(ctx))
@@ -57,7 +58,7 @@ func (b *builder) build(ctx context.Context, t Table) (Set, error) {
 	if v.Os != "linux" || v.Arch != runtime.GOARCH {
 		return nil, fmt.Errorf("%w: the engine runs %s/%s containers, images are built from this machine's packages, which are linux/%s", topology.ErrEnvironment, v.Os, v.Arch, runtime.GOARCH)
 	}
-	if _, err := provision.Ensure(ctx, provision.Options{Cache: b.o.Cache, Log: b.say.plain}); err != nil {
+	if _, err := provision.Ensure(ctx, provision.Options{Cache: b.o.Cache, Log: b.say.Plain}); err != nil {
 		return nil, err
 	}
 	if b.in, err = inputsOf(ctx, t, b.o); err != nil {
@@ -176,7 +177,7 @@ func (b *builder) base(ctx context.Context, p plan) error {
 		return err
 	}
 	var at latest
-	return b.say.step(what, at.get, func() error {
+	return b.say.Step(what, at.get, func() error {
 		body, done := stream(func(w *tar.Writer) error { return t.write(w, "") })
 		defer done()
 		answer, err := b.engine.ImageImport(ctx, client.ImageImportSource{Source: body, SourceName: "-"}, p.base, client.ImageImportOptions{Changes: p.changes})
@@ -213,7 +214,7 @@ func (b *builder) top(ctx context.Context, p plan) error {
 	}
 	what := fmt.Sprintf("image %s: build %s", p.entry.Name, p.tag)
 	var at latest
-	return b.say.step(what, at.get, func() error {
+	return b.say.Step(what, at.get, func() error {
 		body, done := stream(func(w *tar.Writer) error {
 			file := tree{}
 			file.text("Dockerfile", []byte(p.dockerfile), 0o644)
@@ -270,7 +271,7 @@ func (b *builder) lock(ctx context.Context) (unlock func(), err error) {
 		return err
 	}
 	if err = try(); errors.Is(err, syscall.EWOULDBLOCK) {
-		err = b.say.step("another process builds images: wait for it", func() string { return "" }, func() error {
+		err = b.say.Step("another process builds images: wait for it", func() string { return "" }, func() error {
 			tick := time.NewTicker(100 * time.Millisecond)
 			defer tick.Stop()
 			for {

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -105,7 +104,7 @@ func inputsOf(ctx context.Context, t Table, o Options) (inputs, error) {
 	in := inputs{plans: map[string]plan{}, why: map[string]error{}}
 	hashes := map[string]string{}
 	for _, name := range programs() {
-		sum, err := hashFile(filepath.Join(o.Bin, name))
+		sum, err := provision.HashFile(filepath.Join(o.Bin, name))
 		if err == nil {
 			hashes[name] = sum
 		}
@@ -167,8 +166,8 @@ func (in *inputs) of(e Entry, o Options, hashes, recorded map[string]string, unp
 		}
 		i := cassandraInstall(in.install, in.java)
 		p.install = &i
-		p.changes = append(p.changes, "VOLUME "+cassandraData, "EXPOSE 7000 9042")
-		below = []string{recipeText("elf", "java", "cassandra"), recorded["cassandra"], in.java.key(), libs, strings.Join(provision.RunFlags(), " ")}
+		p.changes = append(p.changes, "VOLUME "+cassandraData, "EXPOSE 7000 9042 8778")
+		below = []string{recipeText("elf", "java", "cassandra"), recorded["cassandra"], recorded["jolokia"], in.java.key(), libs, strings.Join(provision.RunFlags(), " ")}
 	case recipeMySQL:
 		p.version = in.install.MySQL.Version
 		if in.mysql, err = mysqlPartsOf(in.install.MySQL); err != nil {
@@ -255,17 +254,4 @@ func (in inputs) systemLibraries(recorded map[string]string) (string, error) {
 		slices.Sort(all)
 	}
 	return strings.Join(all, "\n"), nil
-}
-
-func hashFile(name string) (string, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
 }

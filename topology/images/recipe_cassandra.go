@@ -16,6 +16,7 @@ const (
 	cassandraFolder  = "/opt/kirikae/cassandra"
 	cassandraJars    = cassandraFolder + "/lib"
 	cassandraArchive = cassandraFolder + "/daemon.jsa"
+	cassandraAgent   = cassandraFolder + "/jolokia.jar" // beside the class path, as the class archive knows it
 	cassandraData    = "/var/lib/cassandra"
 	javaFolder       = "/opt/kirikae/java"
 )
@@ -29,6 +30,7 @@ func cassandraInstall(in provision.Install, java javaSource) install.Install {
 		}
 	}
 	c.Jamm = path.Join(cassandraJars, filepath.Base(in.Cassandra.Jamm))
+	c.Jolokia = cassandraAgent
 	return install.Install{Java: &provision.Java{Version: java.version, Path: javaFolder + "/bin/java"}, Cassandra: &c}
 }
 
@@ -62,6 +64,7 @@ func cassandraTree(in provision.Install, jre string, folders []string, own owner
 			t.file(path.Join(cassandraJars, filepath.Base(jar)), jar, 0o644, root)
 		}
 	}
+	t.file(cassandraAgent, in.Cassandra.Jolokia, 0o644, root)
 	if err := t.folder(javaFolder, jre, root); err != nil {
 		return nil, fmt.Errorf("collect the Java runtime: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kirikae/kirikae/topology/provision"
+	"github.com/kirikae/kirikae/topology/tell"
 )
 
 // javaModules are what Cassandra and its tools use of Java.
@@ -190,7 +191,7 @@ func copyFile(from, to string, mode fs.FileMode) error {
 }
 
 // runtimeIn returns the folder of the runtime of this Java in a cache, made once.
-func (s javaSource) runtimeIn(ctx context.Context, cache string, folders []string, p *progress) (string, error) {
+func (s javaSource) runtimeIn(ctx context.Context, cache string, folders []string, p *tell.Teller) (string, error) {
 	folder := filepath.Join(cache, "jre-"+short(digest("java", recipeText("java"), s.key(), strings.Join(folders, ":"))))
 	if exists(folder) {
 		return folder, nil
@@ -205,7 +206,7 @@ func (s javaSource) runtimeIn(ctx context.Context, cache string, folders []strin
 		what = "java " + s.version + ": cut a runtime to size"
 	}
 	made := filepath.Join(tmp, "jre")
-	if err := p.step(what, func() string { return "" }, func() error { return s.make(ctx, made, folders) }); err != nil {
+	if err := p.Step(what, func() string { return "" }, func() error { return s.make(ctx, made, folders) }); err != nil {
 		return "", err
 	}
 	if err := os.Rename(made, folder); err != nil {

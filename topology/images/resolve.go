@@ -15,6 +15,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/kirikae/kirikae/topology"
+	"github.com/kirikae/kirikae/topology/tell"
 )
 
 // Resolver finds images and remembers which registries did not answer, so that one that is out of reach costs its time once.
@@ -22,7 +23,7 @@ import (
 type Resolver struct {
 	engine Engine
 	o      Options
-	say    *progress
+	say    *tell.Teller
 
 	mu      sync.Mutex
 	silent  map[string]error // registry → why it gives no answer
@@ -31,7 +32,7 @@ type Resolver struct {
 
 // NewResolver is a resolver of an engine's images.
 func NewResolver(engine Engine, o Options) *Resolver {
-	return &Resolver{engine: engine, o: o, say: newProgress(o.Say), silent: map[string]error{}, refused: map[string]error{}}
+	return &Resolver{engine: engine, o: o, say: tell.New(o.Say), silent: map[string]error{}, refused: map[string]error{}}
 }
 
 // Resolve returns an image for every name of the table, and says of each which one it is. Pulling is bounded. What is missing
@@ -60,7 +61,7 @@ func (r *Resolver) resolve(ctx context.Context, policy Policy, t Table, in input
 			lacks = append(lacks, fmt.Sprintf("%s (%s)", e.Name, strings.Join(tried, "; ")))
 			continue
 		}
-		r.say.say("image %s: %s (%s, %.19s)", e.Name, found.Reference, found.Source, found.ID)
+		r.say.Say("image %s: %s (%s, %.19s)", e.Name, found.Reference, found.Source, found.ID)
 		set[e.Name] = *found
 	}
 	if len(lacks) > 0 {
@@ -164,7 +165,7 @@ func (r *Resolver) pull(ctx context.Context, policy Policy, ref string) error {
 			remember(r.refused, ref, err)
 			return err
 		}
-		r.say.say("image %s: %s gives no answer: %v", ref, registry, err)
+		r.say.Say("image %s: %s gives no answer: %v", ref, registry, err)
 		remember(r.silent, registry, err)
 		return fmt.Errorf("%s gives no answer", registry)
 	}
@@ -176,7 +177,7 @@ func (r *Resolver) pull(ctx context.Context, policy Policy, ref string) error {
 		if ctx.Err() != nil {
 			return err
 		}
-		r.say.say("pull %s: %v", ref, err)
+		r.say.Say("pull %s: %v", ref, err)
 		remember(r.refused, ref, err)
 		return err
 	}
@@ -215,7 +216,7 @@ func (r *Resolver) fetch(ctx context.Context, ref string, limit time.Duration) e
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, late)
 	defer cancel()
 	var at latest
-	return r.say.step("pull "+ref, at.get, func() error {
+	return r.say.Step("pull "+ref, at.get, func() error {
 		body, err := r.engine.ImagePull(ctx, ref, client.ImagePullOptions{})
 		if err == nil {
 			err = drain(body, &at)
@@ -271,7 +272,7 @@ func (r *Resolver) built(ctx context.Context, e Entry, in inputs) (*Resolved, []
 	if err != nil || found == nil {
 		return nil, []string{tag + " is gone"}, err
 	}
-	r.say.say("image %s: the newest that was built, as what it should hold cannot be told: %v", e.Name, why)
+	r.say.Say("image %s: the newest that was built, as what it should hold cannot be told: %v", e.Name, why)
 	return found, nil, nil
 }
 

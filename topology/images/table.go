@@ -1,23 +1,19 @@
 package images
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"path"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/distribution/reference"
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 
 	"github.com/kirikae/kirikae/fixtures"
 	"github.com/kirikae/kirikae/topology"
 	"github.com/kirikae/kirikae/topology/images/install"
 	"github.com/kirikae/kirikae/topology/provision"
+	"github.com/kirikae/kirikae/topology/yamlfile"
 )
 
 // Table is the table of images: one entry for each of Names, in the file's order.
@@ -129,76 +125,20 @@ func fields() []string {
 
 // Load reads a table; name is what errors call it. Every error names line and column; all that are wrong come at once.
 func Load(name string, b []byte) (Table, error) {
-	tree, err := parser.ParseBytes(b, 0)
-	if err != nil {
-		return Table{}, placed(name, err)
-	}
-	if len(tree.Docs) == 0 || tree.Docs[0].Body == nil {
-		return Table{}, fmt.Errorf("%s:1:1: the file is empty, a table of images was expected", name)
-	}
-	if len(tree.Docs) > 1 {
-		return Table{}, fmt.Errorf("%s: one table a file, here are %d documents", name, len(tree.Docs))
-	}
 	var f file
-	if err := yaml.NodeToValue(tree.Docs[0].Body, &f, yaml.Strict()); err != nil {
-		return Table{}, placed(name, err)
+	read, err := yamlfile.Kind{What: "table", Unknown: func(field string) error { return topology.Unknown("field", field, fields()) }}.Read(name, b, &f)
+	if err != nil {
+		return Table{}, err
 	}
-	p := &reader{name: name, tree: tree}
-	t := p.table(f)
-	if err := errors.Join(p.errs...); err != nil {
+	t := (&reader{read}).table(f)
+	if err := read.Err(); err != nil {
 		return Table{}, err
 	}
 	return t, nil
 }
 
-var unknownField = regexp.MustCompile(`unknown field "([^"]*)"`)
-
-// placed is an error of the YAML library with its place, on one line.
-func placed(name string, err error) error {
-	var ye yaml.Error
-	if !errors.As(err, &ye) || ye.GetToken() == nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	msg := ye.GetMessage()
-	if m := unknownField.FindStringSubmatch(msg); m != nil {
-		msg = topology.Unknown("field", m[1], fields()).Error()
-	}
-	at := ye.GetToken().Position
-	return fmt.Errorf("%s:%d:%d: %s", name, at.Line, at.Column, msg)
-}
-
-// reader turns a file into a table and collects what is wrong with it.
-type reader struct {
-	name string
-	tree *ast.File
-	errs []error
-}
-
-// bad notes an error at the value that path leads to, or at its nearest parent that was written.
-func (p *reader) bad(path, format string, a ...any) {
-	line, column := 1, 1
-	for path != "" {
-		if q, err := yaml.PathString(path); err == nil {
-			if n, err := q.FilterFile(p.tree); err == nil && n != nil && n.GetToken() != nil {
-				tk := n.GetToken()
-				// A block's own token is its first colon or dash; what people look for is its first key.
-				if m, ok := n.(*ast.MappingNode); ok && len(m.Values) > 0 {
-					tk = m.Values[0].Key.GetToken()
-				} else if m, ok := n.(*ast.MappingValueNode); ok {
-					tk = m.Key.GetToken()
-				}
-				line, column = tk.Position.Line, tk.Position.Column
-				break
-			}
-		}
-		cut := strings.LastIndexAny(path, ".[")
-		if cut < 0 {
-			break
-		}
-		path = path[:cut]
-	}
-	p.errs = append(p.errs, fmt.Errorf("%s:%d:%d: %s", p.name, line, column, fmt.Sprintf(format, a...)))
-}
+// reader turns a file into a table and notes what is wrong with it.
+type reader struct{ *yamlfile.File }
 
 var account = regexp.MustCompile(`^[0-9]{1,9}:[0-9]{1,9}$`)
 
@@ -207,18 +147,18 @@ func (p *reader) table(f file) Table {
 	for i, x := range f.Images {
 		at := fmt.Sprintf("$.images[%d]", i)
 		if _, twice := t.Entry(x.Name); twice {
-			p.bad(at+".name", "image %s is in the table twice", x.Name)
+			p.Bad(at+".name", "image %s is in the table twice", x.Name)
 			continue
 		}
 		if !slices.Contains(Names(), x.Name) {
-			p.bad(at+".name", "%v", topology.Unknown("image", x.Name, Names()))
+			p.Bad(at+".name", "%v", topology.Unknown("image", x.Name, Names()))
 		}
 		e := Entry{Name: x.Name}
 		if x.Official != nil {
 			e.Official = p.official(at+".official", *x.Official)
 		}
 		if x.Build == nil {
-			p.bad(at, "image %s: build is missing: say how it is built where it cannot be pulled", x.Name)
+			p.Bad(at, "image %s: build is missing: say how it is built where it cannot be pulled", x.Name)
 		} else {
 			e.Build = LocalBuild{x.Build.Recipe, x.Build.User, x.Build.Programs}
 			p.build(at+".build", e.Build)
@@ -227,7 +167,7 @@ func (p *reader) table(f file) Table {
 	}
 	for _, n := range Names() {
 		if _, ok := t.Entry(n); !ok {
-			p.bad("$.images", "image %s is missing: a world needs it", n)
+			p.Bad("$.images", "image %s is missing: a world needs it", n)
 		}
 	}
 	return t
@@ -235,16 +175,16 @@ func (p *reader) table(f file) Table {
 
 func (p *reader) build(at string, b LocalBuild) {
 	if !slices.Contains(recipes(), b.Recipe) {
-		p.bad(at+".recipe", "%v", topology.Unknown("recipe", b.Recipe, recipes()))
+		p.Bad(at+".recipe", "%v", topology.Unknown("recipe", b.Recipe, recipes()))
 	}
 	p.account(at, b.User)
 	if b.Programs[programInside] != install.Program {
-		p.bad(at+".programs", "programs: %s must be at %s in every image", programInside, install.Program)
+		p.Bad(at+".programs", "programs: %s must be at %s in every image", programInside, install.Program)
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.Programs)) {
 		to := b.Programs[name]
 		if !slices.Contains(programs(), name) {
-			p.bad(at+".programs."+name, "%v", topology.Unknown("program", name, programs()))
+			p.Bad(at+".programs."+name, "%v", topology.Unknown("program", name, programs()))
 		}
 		p.absolute(at+".programs."+name, name, to)
 	}
@@ -253,19 +193,19 @@ func (p *reader) build(at string, b LocalBuild) {
 func (p *reader) official(at string, x officialFile) *OfficialImage {
 	o := &OfficialImage{References: x.References, User: x.User}
 	if len(x.References) == 0 {
-		p.bad(at+".references", "references is missing: name the image, or leave official out")
+		p.Bad(at+".references", "references is missing: name the image, or leave official out")
 	}
 	for i, r := range x.References {
 		named, err := reference.ParseNormalizedNamed(r)
 		if err != nil {
-			p.bad(fmt.Sprintf("%s.references[%d]", at, i), "%q is no reference of an image: %v", r, err)
+			p.Bad(fmt.Sprintf("%s.references[%d]", at, i), "%q is no reference of an image: %v", r, err)
 		} else if reference.IsNameOnly(named) {
-			p.bad(fmt.Sprintf("%s.references[%d]", at, i), "%q has neither tag nor digest: which one is it?", r)
+			p.Bad(fmt.Sprintf("%s.references[%d]", at, i), "%q has neither tag nor digest: which one is it?", r)
 		}
 	}
 	p.account(at, x.User)
 	if x.Install.Java == nil && x.Install.Cassandra == nil && x.Install.MySQL == nil {
-		p.bad(at+".install", "install is missing: say where the servers are in the image")
+		p.Bad(at+".install", "install is missing: say where the servers are in the image")
 	}
 	if j := x.Install.Java; j != nil {
 		p.absolute(at+".install.java.path", "path", j.Path)
@@ -274,7 +214,7 @@ func (p *reader) official(at string, x officialFile) *OfficialImage {
 	if c := x.Install.Cassandra; c != nil {
 		at := at + ".install.cassandra"
 		if len(c.ClassPath) == 0 {
-			p.bad(at+".class_path", "class_path is missing")
+			p.Bad(at+".class_path", "class_path is missing")
 		}
 		for i, jar := range c.ClassPath {
 			p.absolute(fmt.Sprintf("%s.class_path[%d]", at, i), "class_path", jar)
@@ -284,14 +224,14 @@ func (p *reader) official(at string, x officialFile) *OfficialImage {
 			p.absolute(at+".archive", "archive", c.Archive)
 		}
 		if x.Install.Java == nil {
-			p.bad(at, "cassandra without java: say where the image's Java is")
+			p.Bad(at, "cassandra without java: say where the image's Java is")
 		}
 		o.Install.Cassandra = &provision.Cassandra{Version: c.Version, ClassPath: c.ClassPath, Jamm: c.Jamm, Archive: c.Archive, JVMOptions: provision.JVMOptions()}
 	}
 	if m := x.Install.MySQL; m != nil {
 		at := at + ".install.mysql"
 		if len(m.Mysqld) == 0 {
-			p.bad(at+".mysqld", "mysqld is missing")
+			p.Bad(at+".mysqld", "mysqld is missing")
 		} else {
 			p.absolute(at+".mysqld[0]", "mysqld", m.Mysqld[0])
 		}
@@ -305,12 +245,12 @@ func (p *reader) official(at string, x officialFile) *OfficialImage {
 
 func (p *reader) account(at, user string) {
 	if !account.MatchString(user) {
-		p.bad(at+".user", "user is %q, wanted uid:gid in numbers, such as 999:999", user)
+		p.Bad(at+".user", "user is %q, wanted uid:gid in numbers, such as 999:999", user)
 	}
 }
 
 func (p *reader) absolute(at, what, file string) {
 	if !path.IsAbs(file) || path.Clean(file) != file {
-		p.bad(at, "%s is %q, wanted a whole path inside the image", what, file)
+		p.Bad(at, "%s is %q, wanted a whole path inside the image", what, file)
 	}
 }

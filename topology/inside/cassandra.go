@@ -10,11 +10,13 @@ import (
 
 	"github.com/kirikae/kirikae/topology"
 	"github.com/kirikae/kirikae/topology/cassandra"
+	"github.com/kirikae/kirikae/topology/wire"
 )
 
 // Cassandra is one node of the ring.
 type Cassandra struct {
 	Node    cassandra.NodeOptions
+	Params  string // base URL of the region's parameter store; "": the node is started as Node says
 	Install string // path of the table of contents; "": InstallFile
 	Alone   string // path of the file that asks for a start alone; "": AloneFile
 }
@@ -54,6 +56,18 @@ func PrepareCassandra(ctx context.Context, c Cassandra, env []string, say Say) (
 	tmp := filepath.Join(o.DataDir, "tmp")
 	if err := os.MkdirAll(tmp, 0o750); err != nil {
 		return Program{}, fmt.Errorf("make Cassandra's data folder: %w: %w", topology.ErrEnvironment, err)
+	}
+	if c.Params != "" && !o.Alone {
+		f, note, err := wire.ReadFormation(ctx, c.Params, filepath.Join(o.DataDir, "formation.json"))
+		if err != nil {
+			return Program{}, err
+		}
+		empty, err := cassandra.Empty(o.DataDir)
+		if err != nil {
+			return Program{}, err
+		}
+		say.f("cassandra: %s, without data %t", note, empty)
+		f.Apply(&o, empty)
 	}
 	cmd := cassandra.Command(*in.Java, *in.Cassandra, o)
 	if err := writeFiles(cmd.Files); err != nil {

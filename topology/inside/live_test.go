@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kirikae/kirikae/payment/spawn"
 	"github.com/kirikae/kirikae/topology"
 	"github.com/kirikae/kirikae/topology/cassandra"
 	"github.com/kirikae/kirikae/topology/mysql"
@@ -50,7 +51,7 @@ func part(options string) int {
 			err = Become(p)
 		}
 	}
-	var status ExitStatus
+	var status spawn.ExitStatus
 	switch {
 	case err == nil:
 		return 0

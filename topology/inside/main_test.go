@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/kirikae/kirikae/payment/spawn"
 )
 
 // patience is how long a test waits for what must come. Only a machine under a heavy load needs more than a moment of it.
@@ -73,6 +76,9 @@ func fake(mode string, args []string) int {
 	}
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
+	if slices.Contains(args, "--offline-mode=ON") {
+		trace("offline")
+	}
 	trace("start")
 	switch {
 	case mode == "killed":
@@ -112,7 +118,7 @@ func must(t *testing.T, err error) {
 }
 
 func isStatus(err error, want int) bool {
-	var s ExitStatus
+	var s spawn.ExitStatus
 	if want == 0 {
 		return err == nil
 	}

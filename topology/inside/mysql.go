@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
 	"time"
 
+	"github.com/kirikae/kirikae/payment/fence"
 	"github.com/kirikae/kirikae/topology"
 	"github.com/kirikae/kirikae/topology/mysql"
 	"github.com/kirikae/kirikae/topology/provision"
@@ -22,7 +24,13 @@ type MySQL struct {
 	Install string   // path of the table of contents; "": InstallFile
 	Alone   string   // path of the file that asks for a start alone; "": AloneFile
 	Env     []string // of the server
+	// Witness, Site and Name make this process the server's guard: it holds the server to its site's lease at the witness, see
+	// package fence. Witness is a base URL; "": nothing fences the server, and the others are not needed. A start alone needs no lease.
+	Witness, Site, Name string
+	Params              string // base URL of the region's parameter store, by which people decide while the witness is silent; "": none
 
+	// watchdog is what a guard has beside it; nil: this program's own part.
+	watchdog []string
 	// bootstrap gives a server that was just started its users; nil: that over its socket.
 	bootstrap func(ctx context.Context, o mysql.NodeOptions, secret string) error
 }
@@ -34,7 +42,7 @@ const bootstrapBudget = 2 * time.Minute
 // with them.
 func Marker(data string) string { return data + ".ready" }
 
-// RunMySQL starts the server on the data it has and passes on how it ends: nil after an orderly stop, an ExitStatus otherwise.
+// RunMySQL starts the server on the data it has and passes on how it ends: nil after an orderly stop, a spawn.ExitStatus otherwise.
 // When ctx ends it is told to stop in order. A server without data gets the template's and the world's users first; whenever that
 // is interrupted, the next start does it again. Nobody can log in by the network before it is done.
 func RunMySQL(ctx context.Context, m MySQL, say Say) error {
@@ -80,10 +88,14 @@ func RunMySQL(ctx context.Context, m MySQL, say Say) error {
 	x := exec.Command(cmd.Path, cmd.Args...)
 	x.Dir, x.Env, x.Stdout, x.Stderr = o.DataDir, environment(m.Env, cmd.Env, o.DataDir), os.Stdout, os.Stderr
 	say.f("mysql: %s on %s, server %d, read-only %v", in.MySQL.Version, o.Address, o.ServerID, o.ReadOnly)
-	if !fresh {
-		return Supervise(ctx, x, nil)
+	run := Supervise
+	if m.Witness != "" && !o.ReadOnly {
+		run = m.guard
 	}
-	return Supervise(ctx, x, func(ctx context.Context) error {
+	if !fresh {
+		return run(ctx, x, nil)
+	}
+	return run(ctx, x, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeoutCause(ctx, bootstrapBudget, fmt.Errorf("not within %s", bootstrapBudget))
 		defer cancel()
 		bootstrap := m.bootstrap
@@ -99,6 +111,44 @@ func RunMySQL(ctx context.Context, m MySQL, say Say) error {
 		say.f("mysql: has its users")
 		return nil
 	})
+}
+
+// guard is Supervise for a server that writes only while its site holds the lease. The server stays offline until its data have
+// their users.
+func (m MySQL) guard(ctx context.Context, x *exec.Cmd, first func(context.Context) error) error {
+	dog := m.watchdog
+	if dog == nil {
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("find the watchdog: %w: %w", topology.ErrEnvironment, err)
+		}
+		dog = []string{self, "watchdog"}
+	}
+	work, stop := context.WithCancel(ctx)
+	defer stop()
+	done := make(chan error, 1)
+	go func() {
+		if first == nil {
+			done <- nil
+			return
+		}
+		err := first(work)
+		if err != nil {
+			stop() // the server with it
+		}
+		done <- err
+	}()
+	data := m.Node.DataDir
+	err := fence.RunGuard(work, fence.GuardConfig{
+		Site: m.Site, Node: m.Name, Witness: m.Witness, Params: m.Params, Socket: m.Node.Socket(), ReadyFile: Marker(data), Status: data + ".guard",
+		Command: x, Watchdog: dog, Log: slog.New(slog.NewTextHandler(os.Stdout, nil)),
+	})
+	stop()
+	failed := <-done
+	if ctx.Err() != nil {
+		failed = nil // it was told to stop
+	}
+	return errors.Join(failed, err)
 }
 
 // firstData gives a server its data: the image's template, or where it has none what the server itself makes.

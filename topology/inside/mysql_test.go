@@ -20,6 +20,8 @@ type server struct {
 	dir  string
 	boot func(context.Context) error // what happens instead of a bootstrap
 	said []string
+
+	witness string // it is guarded
 }
 
 func newServer(t *testing.T, template bool) *server {
@@ -44,7 +46,8 @@ func (s *server) data() string            { return s.path("data") }
 func (s *server) run(ctx context.Context, mode string) error {
 	s.t.Helper()
 	return RunMySQL(ctx, MySQL{
-		Node:   mysql.NodeOptions{DataDir: s.data(), Address: "10.9.16.21", ServerID: 101},
+		Node:    mysql.NodeOptions{DataDir: s.data(), Address: "10.9.16.21", ServerID: 101},
+		Witness: s.witness, Site: "tokyo", Name: "tokyo-mysql-1", watchdog: []string{"cat"},
 		Secret: "s3cret", Install: s.path("install.json"), Alone: s.path("alone"),
 		Env:       []string{fakeVariable + "=" + mode, SecretVariable + "=s3cret", "PATH=" + os.Getenv("PATH")},
 		bootstrap: func(ctx context.Context, _ mysql.NodeOptions, _ string) error { return s.boot(ctx) },
@@ -95,6 +98,45 @@ func TestOrderlyStop(t *testing.T) {
 		if s.there("data/mysqld.sock") || s.there("data/mysqld.sock.lock") {
 			t.Error("a killed server's socket is in the way")
 		}
+	}
+}
+
+// TestGuarded: a guarded server starts offline, gets its users, ends as it is told and as it does; alone it needs no guard. The
+// witness is not there: nothing here waits for it.
+func TestGuarded(t *testing.T) {
+	s := newServer(t, true)
+	s.witness = "http://127.251.12.1:1"
+	s.boot = func(context.Context) error { traced(t, s.data(), "offline"); return nil }
+	if err := s.serve(func() { waitFor(t, Marker(s.data())) }); err != nil {
+		t.Error(err)
+	}
+	b, err := os.ReadFile(s.path("data.trace"))
+	must(t, err)
+	if string(b) != "offline\nstart\nterm\nend\n" {
+		t.Errorf("the server saw %q", b)
+	}
+	for mode, want := range map[string]int{"exit 0": 0, "exit 16": 16, "killed": 137} {
+		if err := s.run(t.Context(), mode); !isStatus(err, want) {
+			t.Errorf("%s: %v, want %d", mode, err, want)
+		}
+	}
+	must(t, os.Remove(s.path("data.trace")))
+	must(t, writeFile(s.path("alone"), "true"))
+	if err := s.run(t.Context(), "exit 0"); err != nil {
+		t.Error(err)
+	}
+	if b, err := os.ReadFile(s.path("data.trace")); err != nil || string(b) != "start\n" {
+		t.Errorf("alone, the server saw %q, %v", b, err)
+	}
+	must(t, writeFile(s.path("alone"), "false"))
+	must(t, os.Remove(Marker(s.data())))
+	failed := errors.New("no users today")
+	s.boot = func(context.Context) error { return failed }
+	if err := s.run(t.Context(), "serve"); !errors.Is(err, failed) {
+		t.Errorf("without users: %v", err)
+	}
+	if s.there("data.ready") {
+		t.Error("data without users count")
 	}
 }
 

@@ -7,17 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"strconv"
 	"syscall"
 
+	"github.com/kirikae/kirikae/payment/spawn"
 	"github.com/kirikae/kirikae/topology"
 )
-
-// ExitStatus is how a supervised program ended, as shells count: its own status, or 128 and the signal that ended it.
-type ExitStatus int
-
-// Error implements error.
-func (e ExitStatus) Error() string { return "it ended with status " + strconv.Itoa(int(e)) }
 
 // Supervise runs a program to its end. When ctx ends the program gets SIGTERM, and as long as it wants: killing it is the engine's
 // business. first runs beside it; if it fails, the program is stopped in order and first's error is the result. nil: nothing does.
@@ -55,7 +49,7 @@ func Supervise(ctx context.Context, x *exec.Cmd, first func(context.Context) err
 		select {
 		case err := <-ended:
 			stop()
-			end := status(err)
+			end := spawn.Ended(err)
 			if working != nil {
 				if err := <-done; err != nil && end == nil && ctx.Err() == nil {
 					failed = err // it ended in order, but nobody had asked it to
@@ -77,18 +71,3 @@ func Supervise(ctx context.Context, x *exec.Cmd, first func(context.Context) err
 
 // terminate asks a process to end. One that has ended needs no asking.
 func terminate(p *os.Process) { _ = p.Signal(syscall.SIGTERM) }
-
-// status is how a program ended.
-func status(err error) error {
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return nil
-	case !errors.As(err, &exit):
-		return fmt.Errorf("wait for its end: %w", err)
-	}
-	if w, ok := exit.Sys().(syscall.WaitStatus); ok && w.Signaled() {
-		return ExitStatus(128 + int(w.Signal()))
-	}
-	return ExitStatus(exit.ExitCode())
-}

@@ -82,7 +82,7 @@ func (w Wire) wire(ctx context.Context, c *wire.Console, say Say) error {
 		return nil
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	for _, part := range []func(context.Context) error{c.Cassandra, c.MySQL, c.Params, c.Acquirer} {
+	for _, part := range []func(context.Context) error{c.Cassandra, c.MySQL, c.Params, c.Acquirer, c.Witness} {
 		g.Go(func() error { return part(gctx) })
 	}
 	if err := g.Wait(); err != nil {

@@ -7,62 +7,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/kirikae/kirikae/topology"
 	"github.com/kirikae/kirikae/topology/hosted"
 	"github.com/kirikae/kirikae/topology/plan"
 )
-
-// spawner starts processes from one goroutine that is locked to its thread for life: the kernel sends a parent-death signal
-// when the *thread* that forked ends, and Go ends threads as it likes.
-type spawner struct {
-	requests chan spawn
-	over     chan struct{} // closed when nothing is to be started any more
-	done     chan struct{}
-}
-
-type spawn struct {
-	cmd    *exec.Cmd
-	result chan error
-}
-
-func newSpawner() *spawner {
-	s := &spawner{requests: make(chan spawn), over: make(chan struct{}), done: make(chan struct{})}
-	go func() {
-		defer close(s.done)
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		for {
-			select {
-			case r := <-s.requests:
-				r.result <- r.cmd.Start()
-			case <-s.over:
-				return
-			}
-		}
-	}()
-	return s
-}
-
-func (s *spawner) start(cmd *exec.Cmd) error {
-	r := spawn{cmd, make(chan error, 1)}
-	select {
-	case s.requests <- r:
-		return <-r.result
-	case <-s.over:
-		return errors.New("the world is down")
-	}
-}
-
-// close ends the thread. Children that still live get the parent-death signal.
-func (s *spawner) close() {
-	close(s.over)
-	<-s.done
-}
 
 // child is the process of one node, or its absence.
 type child struct {
@@ -100,16 +55,13 @@ func (c *child) life() *running {
 	return c.run
 }
 
-// state is read from the kernel.
+// state is read from the kernel. A node whose first process has ended runs until the rest of its group has, too.
 func (c *child) state() topology.State {
 	r := c.life()
 	if r == nil || r.gone() {
 		return topology.Stopped
 	}
-	switch state, start, err := hosted.Stat(r.PID); {
-	case err != nil || start != r.Start || state == 'Z' || state == 'X':
-		return topology.Stopped
-	case state == 'T':
+	if state, start, err := hosted.Stat(r.PID); err == nil && start == r.Start && state == 'T' {
 		return topology.Paused
 	}
 	return topology.Running
@@ -139,8 +91,8 @@ func (c *child) launch(cmd topology.Command) error {
 	x := exec.Command(cmd.Path, cmd.Args...)
 	x.Dir, x.Stdout, x.Stderr = c.data, log, log
 	x.Env = append([]string{"PATH=" + minimalPath, "LC_ALL=C.UTF-8", "TZ=UTC", "HOME=" + c.data, "TMPDIR=" + c.data}, cmd.Env...)
-	x.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := c.machines.spawner.start(x); err != nil {
+	x.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := c.machines.thread.Start(x); err != nil {
 		return fmt.Errorf("start %s: %w", c.spec.Name, err)
 	}
 	r := &running{Process: hosted.Process{PID: x.Process.Pid}, group: x.Process, ended: make(chan struct{})}
@@ -154,6 +106,9 @@ func (c *child) launch(cmd topology.Command) error {
 	c.note(fmt.Sprintf("started, process %d", r.PID))
 	go func() {
 		werr := x.Wait()
+		if err := reap(r.PID); err != nil {
+			c.note(err.Error())
+		}
 		c.mu.Lock()
 		asked := r.asked
 		c.mu.Unlock()
@@ -176,6 +131,28 @@ func (c *child) launch(cmd topology.Command) error {
 	return nil
 }
 
+// adopt makes this process the one that inherits what its children leave behind.
+func adopt() error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("become the parent of processes left behind: %w", err)
+	}
+	return nil
+}
+
+// reap waits for what a node's first process left of its group: a guard that is killed leaves a MySQL that is dying, and until that
+// is gone, also from the table of processes, the next MySQL on the same data refuses to start.
+func reap(group int) error {
+	for {
+		switch _, err := syscall.Wait4(-group, nil, 0, nil); {
+		case err == nil || errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.ECHILD):
+			return nil
+		default:
+			return fmt.Errorf("wait for the rest of process group %d: %w", group, err)
+		}
+	}
+}
+
 // note adds a line of the world's own to a node's log.
 func (c *child) note(what string) {
 	f, err := os.OpenFile(c.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
@@ -188,6 +165,9 @@ func (c *child) note(what string) {
 
 // bootstrapped exists once a MySQL's data have their users. It lies beside the data and goes with them.
 func (c *child) bootstrapped() string { return c.data + ".ready" }
+
+// guarded is what a MySQL's guard says of itself, see package fence. It lies beside the data and goes with them.
+func (c *child) guarded() string { return c.data + ".guard" }
 
 // signal sends a signal to the node's process group.
 func (c *child) signal(s syscall.Signal, end bool) (*running, error) {
@@ -270,7 +250,7 @@ func (c *child) wipe() error {
 	if s := c.state(); s != topology.Stopped {
 		return fmt.Errorf("wipe %s: it is %s, stop it first", c.spec.Name, s)
 	}
-	if err := errors.Join(os.RemoveAll(c.bootstrapped()), os.RemoveAll(c.data)); err != nil { // in this order: no data without the mark
+	if err := errors.Join(os.RemoveAll(c.bootstrapped()), os.RemoveAll(c.guarded()), os.RemoveAll(c.data)); err != nil { // in this order: no data without the mark
 		return fmt.Errorf("wipe %s: %w", c.spec.Name, err)
 	}
 	return nil

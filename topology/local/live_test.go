@@ -44,6 +44,9 @@ func left(_ context.Context, id string) ([]string, error) {
 
 func TestContract(t *testing.T) { topologytest.Run(t, host()) }
 
+// TestFenced: a world with a witness.
+func TestFenced(t *testing.T) { topologytest.RunFenced(t, host()) }
+
 // TestConcurrent: three worlds that are made at once on one machine do not collide.
 func TestConcurrent(t *testing.T) { topologytest.RunConcurrent(t, host()) }
 

@@ -63,6 +63,7 @@ func (r *Runtime) Check(ctx context.Context) error {
 	need("MySQL's empty data folder", in.MySQL.Template)
 	need("Java", in.Java.Path)
 	need("Cassandra's agent", in.Cassandra.Jamm)
+	need("Cassandra's JMX agent", in.Cassandra.Jolokia)
 	need("paymentd", r.c.Paymentd)
 	if err := errors.Join(missing...); err != nil {
 		return fmt.Errorf("a local world cannot be made: %w: %w", topology.ErrEnvironment, err)

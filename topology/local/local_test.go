@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -226,12 +227,35 @@ func TestDeath(t *testing.T) {
 	}
 }
 
-// TestNothingStartsAfterDown: also not what did not give up in time.
-func TestNothingStartsAfterDown(t *testing.T) {
-	s := newSpawner()
-	s.close()
-	if err := s.start(exec.Command("true")); err == nil || !strings.Contains(err.Error(), "the world is down") {
-		t.Errorf("%v", err)
+// TestEndedWithItsGroup: a node has ended when what its first process left behind has, too, and nothing of it is in the table of
+// processes: a MySQL takes even a dead one that nobody has waited for as the owner of its socket.
+func TestEndedWithItsGroup(t *testing.T) {
+	if err := adopt(); err != nil {
+		t.Fatal(err)
+	}
+	m := half(t, false)
+	c := m.children["tokyo-gateway-1"]
+	pidOf := filepath.Join(t.TempDir(), "left")
+	if err := c.launch(topology.Command{Path: "/bin/sh", Args: []string{"-c", "sleep 0.3 & echo $! >" + pidOf + "; exit 3"}}); err != nil {
+		t.Fatal(err)
+	}
+	if c.state() != topology.Running {
+		t.Error("it is taken for stopped while a process of its group runs")
+	}
+	<-c.life().ended
+	text, err := os.ReadFile(pidOf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(left, 0); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("process %d is still in the table: %v", left, err)
+	}
+	if c.state() != topology.Stopped || c.life().reason != "exit status 3" {
+		t.Errorf("%s, %s", c.state(), c.life().reason)
 	}
 }
 
@@ -394,7 +418,7 @@ func TestServerDiesAtStart(t *testing.T) {
 	r, err := New(Config{CacheDir: t.TempDir(), Paymentd: "/bin/true", Install: provision.Install{
 		MySQL:     provision.MySQL{Version: "0", Mysqld: []string{"/bin/false"}, Template: template},
 		Java:      provision.Java{Version: "0", Path: "/bin/false"},
-		Cassandra: provision.Cassandra{Version: "0", Jamm: "/bin/false", ClassPath: []string{"x"}},
+		Cassandra: provision.Cassandra{Version: "0", Jamm: "/bin/false", Jolokia: "/bin/false", ClassPath: []string{"x"}},
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/kirikae/kirikae/payment/spawn"
 	"github.com/kirikae/kirikae/topology"
 	"github.com/kirikae/kirikae/topology/edge"
 	"github.com/kirikae/kirikae/topology/hosted"
@@ -28,7 +29,7 @@ type machines struct {
 	ground   hosted.Ground
 	plan     *plan.Plan
 	children map[string]*child
-	spawner  *spawner
+	thread   *spawn.Thread
 
 	toxiproxy *wan.Server
 	bypass    *wan.Forwarder
@@ -50,7 +51,10 @@ func newMachines(c Config, g hosted.Ground) *machines {
 
 // Open starts what runs inside this process: links and zone.
 func (m *machines) Open(ctx context.Context, f *hosted.File) (hosted.Zone, error) {
-	m.spawner = newSpawner()
+	m.thread = spawn.NewThread()
+	if err := adopt(); err != nil {
+		return nil, fmt.Errorf("%w: %w", topology.ErrEnvironment, err)
+	}
 	for _, sub := range []string{dataFolder, pidsFolder} {
 		if err := os.Mkdir(filepath.Join(f.State, sub), 0o700); err != nil {
 			return nil, fmt.Errorf("make the folder of %s: %w: %w", sub, topology.ErrEnvironment, err)
@@ -121,8 +125,8 @@ func (m *machines) Down(ctx context.Context) error {
 	if m.toxiproxy != nil {
 		errs = append(errs, m.toxiproxy.Close(ctx))
 	}
-	if m.spawner != nil {
-		m.spawner.close()
+	if m.thread != nil {
+		m.thread.Close()
 	}
 	return errors.Join(errs...)
 }

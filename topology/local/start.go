@@ -26,6 +26,11 @@ func (m *machines) Start(ctx context.Context, n plan.Node, alone bool) error {
 	case topology.Cassandra:
 		o := wire.CassandraNode(*m.plan, n, m.ground.File.ID)
 		o.DataDir, o.Alone = c.data, alone
+		if !alone {
+			if err := m.form(ctx, c, &o); err != nil {
+				return fmt.Errorf("start %s: %w", n.Name, err)
+			}
+		}
 		return c.launch(cassandra.Command(in.Java, in.Cassandra, o))
 	}
 	var file string
@@ -34,9 +39,26 @@ func (m *machines) Start(ctx context.Context, n plan.Node, alone bool) error {
 		file = filepath.Join(c.data, "params.json")
 	case topology.Acquirer:
 		file = m.ground.File.Acquirer
+	case topology.Witness:
+		file = filepath.Join(c.data, "witness.json")
 	}
 	args, env := wire.Paymentd(*m.plan, n, m.ground.File.Secret, file, m.ground.Extra[string(n.Kind)]...)
 	return c.launch(topology.Command{Path: m.config.Paymentd, Args: args, Env: env})
+}
+
+// form lets a Cassandra node's options be what its region's parameters say.
+func (m *machines) form(ctx context.Context, c *child, o *cassandra.NodeOptions) error {
+	f, note, err := wire.ReadFormation(ctx, wire.Params(*m.plan, c.spec.Site), c.data+".formation.json")
+	if err != nil {
+		return err
+	}
+	empty, err := cassandra.Empty(o.DataDir)
+	if err != nil {
+		return err
+	}
+	c.note(fmt.Sprintf("%s, without data %t", note, empty))
+	f.Apply(o, empty)
+	return nil
 }
 
 // startMySQL starts a server on the data it has. One without data gets the template's and the world's users.
@@ -53,7 +75,12 @@ func (m *machines) startMySQL(ctx context.Context, c *child, alone bool) error {
 			return fmt.Errorf("give %s its first data: %w: %w", c.spec.Name, topology.ErrEnvironment, err)
 		}
 	}
-	if err := c.launch(mysql.Command(m.config.Install.MySQL, o)); err != nil {
+	cmd := mysql.Command(m.config.Install.MySQL, o)
+	if m.plan.Topology.Fence == topology.WitnessFence && !alone { // alone it writes nothing and needs no lease
+		cmd.Args = wire.Guard(*m.plan, c.spec, o.Socket(), c.bootstrapped(), c.guarded(), append([]string{cmd.Path}, cmd.Args...)...)
+		cmd.Path = m.config.Paymentd
+	}
+	if err := c.launch(cmd); err != nil {
 		return err
 	}
 	if !fresh {

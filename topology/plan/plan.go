@@ -32,7 +32,9 @@ const (
 	lastApp       = 41
 	lastGateway   = 51
 	lastBatch     = 61
+	lastReconcile = 65
 	lastAcquirer  = 11
+	lastWitness   = 12
 	lastOnPrem    = 71
 	lastNames     = 53
 	lastWAN       = 254
@@ -79,9 +81,13 @@ func Layout(t topology.Topology, octet, prefix int, bypass bool) Plan {
 		p.add(r.Name, topology.Gateway, 1, lastGateway)
 		p.add(r.Name, topology.Batch, 1, lastBatch)
 		p.add(r.Name, topology.App, r.Apps, lastApp)
+		p.add(r.Name, topology.Reconciler, 1, lastReconcile)
 	}
 	p.add(topology.Outside, topology.Acquirer, 1, lastAcquirer)
 	p.add(topology.Outside, topology.OnPremises, 1, lastOnPrem)
+	if t.Fence == topology.WitnessFence {
+		p.add(topology.Outside, topology.Witness, 1, lastWitness)
+	}
 	for i := range p.Nodes {
 		p.doors(&p.Nodes[i], bypass)
 	}
@@ -177,7 +183,7 @@ func services(k topology.Kind) []topology.Service {
 	case topology.MySQL:
 		return []topology.Service{topology.ServiceMySQL}
 	case topology.Cassandra:
-		return []topology.Service{topology.ServiceCassandra, topology.ServiceCQL}
+		return []topology.Service{topology.ServiceCassandra, topology.ServiceCQL, topology.ServiceJMX}
 	default:
 		return []topology.Service{topology.ServiceHTTP}
 	}
@@ -187,7 +193,7 @@ func services(k topology.Kind) []topology.Service {
 func (p *Plan) diallers(n Node) []topology.Site {
 	var all []topology.Site
 	switch n.Kind {
-	case topology.MySQL, topology.Cassandra, topology.Acquirer: // by the other regions, or by all regions
+	case topology.MySQL, topology.Cassandra, topology.Acquirer, topology.Witness: // by the other regions, or by all regions
 		for _, r := range p.Topology.Regions {
 			if r.Name != n.Site {
 				all = append(all, r.Name)
@@ -208,6 +214,8 @@ func doorOf(k topology.Kind) topology.Service {
 		return topology.ServiceCassandra
 	case topology.Acquirer:
 		return topology.ServiceAcquirer
+	case topology.Witness:
+		return topology.ServiceWitness
 	default:
 		return topology.ServiceHTTP
 	}
@@ -227,6 +235,21 @@ func (p *Plan) Route(from topology.Site, node string) (wan.Route, bool) {
 		}
 	}
 	return wan.Route{}, false
+}
+
+// Normally says whether a node runs in normal times. The application of the standby region and the client on premises do not
+// (article 002, rows 7 and 9), nor does a reconciler, unless the topology asks for the active region's.
+func (p *Plan) Normally(n Node) bool {
+	active := n.Site == p.Topology.Active()
+	switch n.Kind {
+	case topology.App:
+		return active
+	case topology.Reconciler:
+		return active && p.Topology.Reconcile
+	case topology.OnPremises:
+		return false
+	}
+	return true
 }
 
 // Of returns the nodes of one kind at a site, in order; "" is any.

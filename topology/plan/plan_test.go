@@ -18,13 +18,13 @@ func twoRegion(t *testing.T) topology.Topology {
 
 func TestLayout(t *testing.T) {
 	p := Layout(twoRegion(t), 9, Private, false)
-	if len(p.Nodes) != 16 {
+	if len(p.Nodes) != 18 {
 		t.Errorf("%d nodes", len(p.Nodes))
 	}
 	for name, want := range map[string]string{
 		"tokyo-mysql-1": "10.9.16.21", "osaka-mysql-1": "10.9.32.21", "tokyo-cassandra-1": "10.9.16.1", "osaka-app-2": "10.9.32.42",
 		"tokyo-params-1": "10.9.16.31", "tokyo-gateway-1": "10.9.16.51", "osaka-batch-1": "10.9.32.61",
-		"outside-acquirer-1": "10.9.0.11", "outside-onprem-1": "10.9.0.71",
+		"tokyo-reconcile-1": "10.9.16.65", "outside-acquirer-1": "10.9.0.11", "outside-onprem-1": "10.9.0.71",
 	} {
 		n, err := p.Node(name)
 		if err != nil || n.Host != want {
@@ -70,9 +70,45 @@ func TestLayout(t *testing.T) {
 	}
 }
 
+// TestWitness: where there is one, both regions have a door to it.
+func TestWitness(t *testing.T) {
+	top := twoRegion(t)
+	if p := Layout(top, 9, Private, false); len(p.Of("", topology.Witness)) != 0 {
+		t.Error("a witness without a fence")
+	}
+	top.Fence = topology.WitnessFence
+	p := Layout(top, 9, Private, false)
+	if n, err := p.Node("outside-witness-1"); err != nil || n.Host != "10.9.0.12" || n.Reach[topology.ServiceHTTP] != "127.9.0.12:8080" {
+		t.Errorf("%+v, %v", n, err)
+	}
+	for from, door := range map[topology.Site]string{"tokyo": "10.9.17.12:8080", "osaka": "10.9.33.12:8080"} {
+		r, ok := p.Route(from, "outside-witness-1")
+		if !ok || r.Door != door || r.Service != topology.ServiceWitness || r.To != topology.Outside {
+			t.Errorf("%s dials the witness by %+v", from, r)
+		}
+	}
+}
+
+// TestNormally: what runs from the start.
+func TestNormally(t *testing.T) {
+	top := twoRegion(t)
+	for _, reconcile := range []bool{false, true} {
+		top.Reconcile = reconcile
+		p := Layout(top, 9, Loopback, false)
+		want := map[string]bool{"tokyo-app-1": true, "tokyo-app-2": true, "osaka-app-1": false, "osaka-app-2": false, "outside-onprem-1": false,
+			"tokyo-reconcile-1": reconcile, "osaka-reconcile-1": false}
+		for _, n := range p.Nodes {
+			if w, named := want[n.Name]; p.Normally(n) != (w || !named) {
+				t.Errorf("reconcile %v: %s runs: %v", reconcile, n.Name, p.Normally(n))
+			}
+		}
+	}
+}
+
 // TestAddressesAreUnique: whatever the size, nothing is given twice, and all of it is in the world's own block.
 func TestAddressesAreUnique(t *testing.T) {
 	top := twoRegion(t)
+	top.Fence = topology.WitnessFence
 	for i := range top.Regions {
 		top.Regions[i].Cassandra, top.Regions[i].Apps = 9, 9
 	}

@@ -216,7 +216,7 @@ func unpack(ctx context.Context, p *progress, what, root string, debs []string, 
 		}
 		return ""
 	}
-	err := p.step(fmt.Sprintf("%s: unpack %d packages", what, len(debs)), last, func() error {
+	err := p.Step(fmt.Sprintf("%s: unpack %d packages", what, len(debs)), last, func() error {
 		for _, deb := range debs {
 			if slices.ContainsFunc(without, func(w string) bool { return strings.HasPrefix(filepath.Base(deb), w) }) {
 				continue

@@ -66,10 +66,10 @@ func (s *session) archive(ctx context.Context) error {
 		return err
 	}
 	defer node.kill()
-	if err := s.p.step("cassandra "+c.Version+": start a node once", node.out.last, func() error { return s.awake(ctx, node, host) }); err != nil {
+	if err := s.p.Step("cassandra "+c.Version+": start a node once", node.out.last, func() error { return s.awake(ctx, node, host) }); err != nil {
 		return fmt.Errorf("start a cassandra node once: %w", err)
 	}
-	if err := s.p.step("cassandra "+c.Version+": archive its classes", node.out.last, func() error { return node.stop("cassandra", 2*time.Minute) }); err != nil {
+	if err := s.p.Step("cassandra "+c.Version+": archive its classes", node.out.last, func() error { return node.stop("cassandra", 2*time.Minute) }); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -77,7 +77,7 @@ func (s *session) archive(ctx context.Context) error {
 	}
 	if _, err := os.Stat(file); err != nil {
 		p.Note = "this Java has no archive of its own to build on: " + node.out.last()
-		s.p.say("cassandra %s: no class archive (%s); nodes start slower", c.Version, p.Note)
+		s.p.Say("cassandra %s: no class archive (%s); nodes start slower", c.Version, p.Note)
 		return s.record(partArchive, p)
 	}
 	p.Path = filepath.Join("cassandra", c.Version, "daemon.jsa")

@@ -120,7 +120,7 @@ func (p *progress) run(ctx context.Context, what, dir string, env []string, argv
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", what, err)
 	}
-	err = p.step(what, c.out.last, func() error { return c.wait(what) })
+	err = p.Step(what, c.out.last, func() error { return c.wait(what) })
 	if ctx.Err() != nil {
 		err = fmt.Errorf("%s: %w", what, context.Cause(ctx))
 	}

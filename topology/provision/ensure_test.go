@@ -41,6 +41,9 @@ func TestEnsureFromNothing(t *testing.T) {
 	if c.Version != CassandraVersion || len(c.ClassPath) != 2 || !slices.IsSorted(c.ClassPath) || filepath.Base(c.Jamm) != "jamm-0.4.0.jar" || c.Archive == "" {
 		t.Errorf("cassandra is %+v", c)
 	}
+	if filepath.Base(c.Jolokia) != "jolokia-agent-jvm-"+JolokiaVersion+"-javaagent.jar" || slices.Contains(c.ClassPath, c.Jolokia) {
+		t.Errorf("the JMX agent is %s", c.Jolokia)
+	}
 	if !slices.Contains(c.JVMOptions, "--add-opens=java.base/java.nio=ALL-UNNAMED") {
 		t.Errorf("options of the JVM lack add-opens: %q", c.JVMOptions)
 	}
@@ -71,6 +74,7 @@ func TestEnsureRepairs(t *testing.T) {
 		"template removed":   {func(i Install) error { return os.RemoveAll(i.MySQL.Template) }, 0, 0, 0},
 		"a jar removed":      {func(i Install) error { return os.Remove(i.Cassandra.Jamm) }, 0, 1, 1},
 		"archive removed":    {func(i Install) error { return os.Remove(i.Cassandra.Archive) }, 0, 0, 1},
+		"the agent removed":  {func(i Install) error { return os.Remove(i.Cassandra.Jolokia) }, 0, 1, 0},
 		"a jar touched":      {func(i Install) error { return os.Chtimes(i.Cassandra.Jamm, time.Time{}, time.Unix(1, 0)) }, 0, 0, 1},
 		"packages not whole": {func(i Install) error { return damagePackages(i) }, 1, 0, 0},
 	} {
@@ -90,6 +94,39 @@ func TestEnsureRepairs(t *testing.T) {
 				t.Errorf("after the repair: %+v, %v", found, err)
 			}
 		})
+	}
+}
+
+// A cache that was filled before the agent was asked for lacks nothing else, and keeps all that it has.
+func TestEnsureAgentOnly(t *testing.T) {
+	b := newBench(t)
+	i := b.mustEnsure()
+	l, err := readLock(b.cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(l.Parts, partAgent)
+	if err := errors.Join(l.write(b.cache), os.RemoveAll(filepath.Dir(i.Cassandra.Jolokia))); err != nil {
+		t.Fatal(err)
+	}
+	if a := Agent(b.cache); a != "" {
+		t.Errorf("an agent at %s", a)
+	}
+	if _, err := Find(b.cache); !errors.Is(err, topology.ErrEnvironment) || !strings.Contains(err.Error(), "jolokia is missing") {
+		t.Errorf("without the agent: %v", err)
+	}
+	if _, err := b.ensure(true); !errors.Is(err, topology.ErrEnvironment) || !strings.Contains(err.Error(), "no entry for jolokia") {
+		t.Errorf("held against a lock file that knows no agent: %v", err)
+	}
+	b.calls()
+	if again := b.mustEnsure(); again.Cassandra.Jolokia != i.Cassandra.Jolokia || again.Cassandra.Archive != i.Cassandra.Archive {
+		t.Errorf("%+v, before %+v", again.Cassandra, i.Cassandra)
+	}
+	if a := Agent(b.cache); a != i.Cassandra.Jolokia {
+		t.Errorf("the agent is at %q", a)
+	}
+	if calls := b.calls(); count(calls, "update") != 0 || count(calls, "mvn") != 1 || count(calls, "dump") != 0 {
+		t.Errorf("it called %q", calls)
 	}
 }
 
@@ -215,7 +252,7 @@ func TestEnsureTwoAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if calls := b.calls(); count(calls, "update") != 1 || count(calls, "mvn") != 1 {
+	if calls := b.calls(); count(calls, "update") != 1 || count(calls, "mvn") != 2 {
 		t.Errorf("three at once called %q", calls)
 	}
 }
@@ -251,7 +288,7 @@ func TestEnsureInterrupted(t *testing.T) {
 	}
 	b.calls()
 	b.mustEnsure()
-	if calls := b.calls(); count(calls, "update") != 0 || count(calls, "mvn") != 1 {
+	if calls := b.calls(); count(calls, "update") != 0 || count(calls, "mvn") != 2 {
 		t.Errorf("resumed, it called %q; MySQL was done", calls)
 	}
 }

@@ -46,7 +46,11 @@ esac
 	script("mvn", `echo "mvn $*" >> $B/calls
 [ ! -e $B/slow-mvn ] || { touch $B/mvn-runs; sleep 60; }
 for a; do case $a in -DoutputDirectory=*) to=${a#-DoutputDirectory=} ;; esac; done
-mkdir -p "$to"; cp $B/shelf/*.jar "$to/"
+mkdir -p "$to"
+case "$*" in
+*excludeTransitive*) cp $B/shelf/jolokia-*.jar "$to/" ;;
+*) for j in $B/shelf/*.jar; do case $j in */jolokia-*) ;; *) cp $j "$to/" ;; esac; done ;;
+esac
 `)
 	// Java: the fake of a JVM that dumps its classes when it is told to end.
 	home := filepath.Join(b.dir, "jdk")
@@ -66,6 +70,7 @@ while :; do sleep 0.05; done
 	})
 	b.jar("cassandra-all-"+CassandraVersion+".jar", "org/apache/cassandra/service/CassandraDaemon.class")
 	b.jar("jamm-0.4.0.jar", "x")
+	b.jar("jolokia-agent-jvm-"+JolokiaVersion+"-javaagent.jar", "x")
 	return b
 }
 

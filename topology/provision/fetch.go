@@ -20,7 +20,7 @@ type candidate struct {
 // as recorded, else fetched ones.
 func (s *session) packages(ctx context.Context, name, pkg string, sources func([]source) ([]candidate, error)) ([]string, error) {
 	if kept := s.kept(name); kept != nil {
-		s.p.say("%s: unpack the %d packages kept from before", name, len(kept))
+		s.p.Say("%s: unpack the %d packages kept from before", name, len(kept))
 		return kept, nil
 	}
 	all, err := machineSources(ctx)
@@ -114,7 +114,7 @@ func (s *session) kept(name string) []string {
 	var files []string
 	for _, f := range p.Fetched {
 		path := filepath.Join(s.debFolder(name), f.Name)
-		if sum, err := hashFile(path); err != nil || sum != f.SHA256 {
+		if sum, err := HashFile(path); err != nil || sum != f.SHA256 {
 			return nil
 		}
 		files = append(files, path)

@@ -54,7 +54,7 @@ func inspect(cache string, hash bool) (inspection, error) {
 
 func look(cache string, l lock, hash bool) inspection {
 	in := inspection{lock: l, install: Install{Cache: cache}, stale: map[string]string{}}
-	for _, name := range []string{partMySQL, partJava, partCassandra, partTemplate, partArchive} {
+	for _, name := range []string{partMySQL, partJava, partCassandra, partAgent, partTemplate, partArchive} {
 		p, ok := l.Parts[name]
 		if !ok {
 			in.stale[name] = "is missing"
@@ -114,6 +114,14 @@ func (in *inspection) products(l lock) {
 			in.stale[partCassandra] = err.Error()
 		case p.Version != CassandraVersion:
 			in.stale[partCassandra] = "is " + p.Version
+		}
+	}
+	if p := l.Parts[partAgent]; fine(partAgent) {
+		switch i.Cassandra.Jolokia, err = agentAt(cache, p); {
+		case err != nil:
+			in.stale[partAgent] = err.Error()
+		case p.Version != JolokiaVersion:
+			in.stale[partAgent] = "is " + p.Version
 		}
 	}
 	if p := l.Parts[partTemplate]; fine(partTemplate) {

@@ -104,7 +104,7 @@ func javaAt(cache string, p part) Java {
 // java makes the runtime be there.
 func (s *session) java(ctx context.Context) error {
 	if p, ok := machineJava(ctx); ok {
-		s.p.say("java %s: found at %s", p.Version, p.Path)
+		s.p.Say("java %s: found at %s", p.Version, p.Path)
 		return s.record(partJava, p)
 	}
 	debs, err := s.packages(ctx, partJava, javaPackage, javaSources)

@@ -34,6 +34,7 @@ const (
 	partMySQL     = "mysql"
 	partJava      = "java"
 	partCassandra = "cassandra"
+	partAgent     = "jolokia"
 	partTemplate  = "mysql-template"
 	partArchive   = "cassandra-archive"
 )
@@ -196,7 +197,7 @@ func measure(root string, hash bool) (tree, error) {
 		if d.Type()&fs.ModeSymlink != 0 {
 			what, err = os.Readlink(path)
 		} else {
-			what, err = hashFile(path)
+			what, err = HashFile(path)
 		}
 		fmt.Fprintf(sum, "%s\x00%s\n", rel, what)
 		return err
@@ -210,7 +211,8 @@ func measure(root string, hash bool) (tree, error) {
 	return t, nil
 }
 
-func hashFile(name string) (string, error) {
+// HashFile is the SHA-256 of a file, in hexadecimal.
+func HashFile(name string) (string, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return "", err
@@ -231,7 +233,7 @@ func hashFiles(files []string) ([]fetchedFile, error) {
 		if err != nil {
 			return nil, fmt.Errorf("hash what was fetched: %w", err)
 		}
-		sum, err := hashFile(name)
+		sum, err := HashFile(name)
 		if err != nil {
 			return nil, fmt.Errorf("hash what was fetched: %w", err)
 		}

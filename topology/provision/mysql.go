@@ -125,7 +125,7 @@ func machineMySQL(ctx context.Context) (part, bool) {
 // mysql makes the server be there.
 func (s *session) mysql(ctx context.Context) error {
 	if p, ok := machineMySQL(ctx); ok {
-		s.p.say("mysql %s: found at %s", p.Version, p.Path)
+		s.p.Say("mysql %s: found at %s", p.Version, p.Path)
 		return s.record(partMySQL, p)
 	}
 	debs, err := s.packages(ctx, partMySQL, mysqlPackage, s.mysqlSources)
@@ -199,7 +199,7 @@ func (s *session) template(ctx context.Context) error {
 		return err
 	}
 	defer c.kill()
-	if err := s.p.step("mysql "+m.Version+": start it once", c.out.last, func() error { return ready(ctx, c, "ready for connections", time.Minute) }); err != nil {
+	if err := s.p.Step("mysql "+m.Version+": start it once", c.out.last, func() error { return ready(ctx, c, "ready for connections", time.Minute) }); err != nil {
 		return fmt.Errorf("start mysql once: %w", err)
 	}
 	if err := c.stop("mysql", time.Minute); err != nil {

@@ -27,7 +27,7 @@ func tools() []tool {
 		{"apt-get", "fetches MySQL, and Java where there is none", "use a Debian machine or container: apt comes with the system"},
 		{"apt-config", "tells which mirror this machine uses", "it comes with apt"},
 		{"dpkg-deb", "unpacks packages", "it comes with dpkg"},
-		{"mvn", "fetches Cassandra", "apt-get install maven"},
+		{"mvn", "fetches Cassandra and its JMX agent", "apt-get install maven"},
 	}
 }
 

@@ -17,7 +17,7 @@ func JVMOptions() []string {
 }
 
 // Recorded says of each part of the install what its lock file records of its contents, in one word that changes when they do:
-// mysql, java, cassandra, and mysql-template and cassandra-archive, which were prepared from the others.
+// mysql, java, cassandra, jolokia, and mysql-template and cassandra-archive, which were prepared from the others.
 func (i Install) Recorded() (map[string]string, error) {
 	l, err := readLock(i.Cache)
 	if err != nil {

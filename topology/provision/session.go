@@ -89,13 +89,13 @@ func (s *session) ensure(ctx context.Context) (Install, error) {
 		return Install{}, fmt.Errorf("clear private apt: %w", err)
 	}
 	i := after.install
-	s.p.say("provisioned: mysql %s · java %s · cassandra %s, in %s", i.MySQL.Version, i.Java.Version, i.Cassandra.Version, cache)
+	s.p.Say("provisioned: mysql %s · java %s · cassandra %s, in %s", i.MySQL.Version, i.Java.Version, i.Cassandra.Version, cache)
 	return i, nil
 }
 
 // heldAgainst refuses when there is no lock file, or when something present is not what it records.
 func heldAgainst(cache string, b inspection) error {
-	for _, name := range []string{partMySQL, partJava, partCassandra} {
+	for _, name := range []string{partMySQL, partJava, partCassandra, partAgent} {
 		if _, ok := b.lock.Parts[name]; !ok {
 			return fmt.Errorf("%w: %s has no entry for %s to hold an install against: provision once without --locked",
 				topology.ErrEnvironment, filepath.Join(cache, lockName), name)
@@ -122,7 +122,7 @@ func (s *session) fill(ctx context.Context, stale map[string]string) error {
 	// A part that is renewed makes what was prepared from it stale too, hence the questions inside.
 	lanes := [][]step{
 		{{partMySQL, s.mysql}, {partTemplate, s.template}},
-		{{partJava, s.java}, {partCassandra, s.jars}, {partArchive, s.archive}},
+		{{partJava, s.java}, {partCassandra, s.jars}, {partAgent, s.agent}, {partArchive, s.archive}},
 	}
 	var wg sync.WaitGroup
 	for _, lane := range lanes {
@@ -172,8 +172,11 @@ func (s *session) tools(ctx context.Context, stale map[string]string) error {
 			names = append(names, "apt-get", "apt-config", "dpkg-deb")
 		}
 	}
-	if _, ok := stale[partCassandra]; ok {
-		names = append(names, "mvn")
+	for _, part := range []string{partCassandra, partAgent} {
+		if _, ok := stale[part]; ok {
+			names = append(names, "mvn")
+			break
+		}
 	}
 	if err := needTools(names...); err != nil {
 		return err
@@ -212,7 +215,7 @@ func (s *session) record(name string, p part) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old, ok := s.now.Parts[name]; ok && old.Version != p.Version {
-		s.p.say("%s: %s replaces %s", name, p.Version, old.Version)
+		s.p.Say("%s: %s replaces %s", name, p.Version, old.Version)
 	}
 	s.now.Parts[name] = p
 	return s.now.write(s.cache)
@@ -242,7 +245,7 @@ func (s *session) install(name string, p part, from string, files []string) erro
 	if err := os.Rename(from, to); err != nil {
 		return fmt.Errorf("install %s: %w", name, err)
 	}
-	s.p.say("%s %s: ready (%d files, %d MB)", name, p.Version, p.Tree.Files, p.Tree.Bytes/1e6)
+	s.p.Say("%s %s: ready (%d files, %d MB)", name, p.Version, p.Tree.Files, p.Tree.Bytes/1e6)
 	return s.record(name, p)
 }
 
@@ -252,7 +255,7 @@ func lockCache(ctx context.Context, p *progress, cache string) (unlock func(), e
 	if err != nil {
 		return nil, missing("lock the cache", err)
 	}
-	err = p.during("another process provisions this cache: wait for it", func() string { return "" }, func() error {
+	err = p.During("another process provisions this cache: wait for it", func() string { return "" }, func() error {
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
 		for {

@@ -48,6 +48,7 @@ func Run(t *testing.T, h Host) {
 		{"nodes", c.nodes},
 		{"unknown names", c.unknown},
 		{"customers are served", c.served},
+		{"jmx", c.jmx},
 		{"zone", c.zone},
 		{"links", c.links},
 		{"a link's neighbours", c.neighbours},
@@ -57,6 +58,7 @@ func Run(t *testing.T, h Host) {
 		{"isolation from inside", c.inside},
 		{"a machine that is gone", c.gone},
 		{"life of a node", c.lives},
+		{"an emptied Cassandra node", c.replaced},
 		{"alone", c.alone},
 		{"two worlds, and one owner is killed", c.sweep},
 		{"down", c.down},
@@ -130,7 +132,7 @@ func main(n topology.Node) topology.Service {
 // services are all services of a node.
 func services(n topology.Node) []topology.Service {
 	if n.Kind() == topology.Cassandra {
-		return []topology.Service{topology.ServiceCassandra, topology.ServiceCQL}
+		return []topology.Service{topology.ServiceCassandra, topology.ServiceCQL, topology.ServiceJMX}
 	}
 	return []topology.Service{main(n)}
 }

@@ -2,9 +2,11 @@ package topologytest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,7 +15,9 @@ import (
 	"testing"
 
 	"github.com/kirikae/kirikae/drill/history"
+	"github.com/kirikae/kirikae/payment"
 	"github.com/kirikae/kirikae/topology"
+	"github.com/kirikae/kirikae/topology/cassandra"
 	"github.com/kirikae/kirikae/topology/mysql"
 )
 
@@ -49,7 +53,7 @@ func (c *contract) about(t *testing.T) {
 
 // nodes: all that were declared, running but for those that article 002 keeps stopped in normal times.
 func (c *contract) nodes(t *testing.T) {
-	want := map[topology.Kind]int{topology.MySQL: 1, topology.Params: 1, topology.Gateway: 1, topology.Batch: 1}
+	want := map[topology.Kind]int{topology.MySQL: 1, topology.Params: 1, topology.Gateway: 1, topology.Batch: 1, topology.Reconciler: 1}
 	for _, r := range c.Topology().Regions {
 		want[topology.Cassandra], want[topology.App] = r.Cassandra, r.Apps
 		for kind, n := range want {
@@ -63,7 +67,9 @@ func (c *contract) nodes(t *testing.T) {
 	}
 	for _, n := range c.Nodes("", "") {
 		want := topology.Running
-		if n.Kind() == topology.OnPremises || n.Kind() == topology.App && n.Site() == c.standby {
+		switch {
+		case n.Kind() == topology.OnPremises, n.Kind() == topology.App && n.Site() == c.standby,
+			n.Kind() == topology.Reconciler && (n.Site() == c.standby || !c.Topology().Reconcile):
 			want = topology.Stopped
 		}
 		c.state(t, n, want)
@@ -112,14 +118,17 @@ func (c *contract) unknown(t *testing.T) {
 // started, emptied and started. Nobody misses the standby's; what they are and hold is compared each time.
 func (c *contract) lives(t *testing.T) {
 	kinds := []topology.Kind{topology.Cassandra, topology.MySQL, topology.Params, topology.Gateway, topology.Batch, topology.App,
-		topology.Acquirer, topology.OnPremises}
+		topology.Acquirer, topology.OnPremises, topology.Reconciler}
+	if c.Topology().Fence == topology.WitnessFence {
+		kinds = append(kinds, topology.Witness)
+	}
 	t.Run("kinds", func(t *testing.T) {
 		for _, kind := range kinds {
 			site := c.standby
 			switch kind {
 			case topology.App: // the standby's has nothing to start with
 				site = c.active
-			case topology.Acquirer, topology.OnPremises:
+			case topology.Acquirer, topology.OnPremises, topology.Witness:
 				site = topology.Outside
 			}
 			t.Run(string(kind), func(t *testing.T) {
@@ -183,17 +192,60 @@ func (l *life) live(t *testing.T) {
 		t.Errorf("a running node was wiped: %v", err)
 	}
 	if l.Kind() == topology.Cassandra {
-		l.whole(t)
+		return // what becomes of an emptied one is a test of its own: its region's parameters decide
 	}
 	must(t, l.Kill(ctx))
 	must(t, l.Wipe(ctx))
 	must(t, l.Start(ctx))
-	if l.Kind() == topology.Cassandra {
-		l.stranger(t)
-		return
-	}
 	l.answers(t)
 	l.emptied(t, is)
+}
+
+// replaced: what becomes of a Cassandra node that lost its data, by its region's parameters (article 002, ※6 and ※8).
+func (c *contract) replaced(t *testing.T) {
+	l := &life{contract: c, Node: c.node(t, c.standby, topology.Cassandra)}
+	l.service, l.at = main(l.Node), reach(t, l.Node, main(l.Node))
+	c.whole(t)
+	was := l.look(t)
+	for _, keep := range []bool{false, true} {
+		values := map[string]string{payment.ParamSeeds: cassandra.SeedsForm, payment.ParamBootstrap: "false", payment.ParamReplace: "false"}
+		if keep {
+			var seeds []string
+			for _, n := range c.Nodes(c.active, topology.Cassandra) {
+				host, _ := c.door(t, c.standby, n.Name())
+				seeds = append(seeds, host)
+			}
+			values = map[string]string{payment.ParamSeeds: strings.Join(seeds, ","), payment.ParamBootstrap: "true", payment.ParamReplace: "true"}
+		}
+		body, err := json.Marshal(map[string]any{"values": values})
+		must(t, err)
+		store := "http://" + reach(t, c.node(t, c.standby, topology.Params), topology.ServiceHTTP) + "/params"
+		within(t, c.limits.Answer, "the standby's parameters are set", func(ctx context.Context) error {
+			status, answer, err := web(ctx, http.MethodPut, store, "", string(body))
+			if err == nil && status != http.StatusOK {
+				err = fmt.Errorf("it answers %d: %s", status, answer)
+			}
+			return err
+		})
+		must(t, l.Kill(t.Context()))
+		must(t, l.Wipe(t.Context()))
+		must(t, l.Start(t.Context()))
+		if !keep {
+			l.stranger(t)
+		}
+	}
+	l.within(t, "has its data again", func(ctx context.Context) error {
+		var is looks
+		if err := l.lookCassandra(ctx, &is); err != nil {
+			return err
+		}
+		// Who replaces the node that had its own address takes over its name in the ring, too.
+		if is.identity != was.identity || !slices.Equal(is.data, was.data) || len(is.data) == 0 {
+			return fmt.Errorf("it was %+v, it is %+v", was, is)
+		}
+		return nil
+	})
+	c.whole(t)
 }
 
 // stranger: Cassandra itself keeps an emptied node out of the ring that knows another one by its address. To let it in again, as

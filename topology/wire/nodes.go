@@ -30,12 +30,30 @@ func MySQLNode(p plan.Plan, n plan.Node) mysql.NodeOptions {
 	return mysql.NodeOptions{Address: n.Host, ServerID: uint32(p.Number(n.Site)*100 + n.Index)}
 }
 
-// Paymentd is the command line of one of the platform's own nodes, and what its environment has of the world. file is where a
-// parameter store keeps its values, or the acquirer its log; other kinds have none. extra is appended, for planted defects.
-func Paymentd(p plan.Plan, n plan.Node, secret, file string, extra ...string) (args, env []string) {
-	params := func() string {
-		return "http://" + p.Of(n.Site, topology.Params)[0].Endpoints[topology.ServiceHTTP]
+// Witness is where a region's nodes dial the witness, a base URL; "" where the topology's fence is none.
+func Witness(p plan.Plan, site topology.Site) string {
+	for _, n := range p.Of(topology.Outside, topology.Witness) {
+		return "http://" + p.Door(site, n.Name)
 	}
+	return ""
+}
+
+// Params is where a region's nodes read their parameter store, a base URL.
+func Params(p plan.Plan, site topology.Site) string {
+	return "http://" + p.Of(site, topology.Params)[0].Endpoints[topology.ServiceHTTP]
+}
+
+// Guard is the command line by which paymentd becomes the parent of a MySQL and holds it to its region's lease. ready is the file
+// that exists once its data have their users, status the one that the guard writes; server is the MySQL's own command line.
+func Guard(p plan.Plan, n plan.Node, socket, ready, status string, server ...string) []string {
+	args := []string{"guard", "--site", string(n.Site), "--node", n.Name, "--witness", Witness(p, n.Site), "--params", Params(p, n.Site), "--socket", socket, "--ready-file", ready, "--status", status, "--"}
+	return append(args, server...)
+}
+
+// Paymentd is the command line of one of the platform's own nodes, and what its environment has of the world. file is where a
+// parameter store keeps its values, the acquirer its log, or the witness its state; other kinds have none. extra is appended, for planted defects.
+func Paymentd(p plan.Plan, n plan.Node, secret, file string, extra ...string) (args, env []string) {
+	params := func() string { return Params(p, n.Site) }
 	env = []string{SecretVariable + "=" + secret}
 	switch n.Kind {
 	case topology.App:
@@ -52,6 +70,10 @@ func Paymentd(p plan.Plan, n plan.Node, secret, file string, extra ...string) (a
 		args, env = []string{"params", "--file", file}, nil
 	case topology.Acquirer:
 		args, env = []string{"acquirer", "--log", file}, nil
+	case topology.Reconciler:
+		args = []string{"reconcile", "--params", params()}
+	case topology.Witness:
+		args, env = []string{"witness", "--state", file, "--holder", string(p.Topology.Active())}, nil
 	case topology.OnPremises:
 		zone := p.Topology.Zone
 		args, env = []string{"onprem", "--dns", p.Names(true), "--name", zone.Records[0] + "." + zone.Name}, nil

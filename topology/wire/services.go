@@ -31,6 +31,7 @@ func (c *Console) Parameters(site topology.Site) map[string]string {
 		payment.ParamAcquirer:    "http://" + c.Plan.Door(site, c.Plan.Of(topology.Outside, topology.Acquirer)[0].Name),
 		payment.ParamBatch:       "false",
 		payment.ParamClusterForm: "false",
+		payment.ParamRelease:     payment.Release,
 	}
 	if site != c.Plan.Topology.Active() {
 		return v
@@ -60,6 +61,21 @@ func (c *Console) Acquirer(ctx context.Context) error {
 	return err
 }
 
+// Witness waits until the witness answers, where the topology's fence is one.
+func (c *Console) Witness(ctx context.Context) error {
+	nodes := c.Plan.Of("", topology.Witness)
+	if len(nodes) == 0 {
+		return nil
+	}
+	err := c.each(ctx, nodes, func(ctx context.Context, n plan.Node) error {
+		return answers(ctx, "http://"+c.at(n, topology.ServiceHTTP)+"/lease", http.StatusOK)
+	})
+	if err == nil {
+		c.say("witness: ready, %s holds the lease", c.Plan.Topology.Active())
+	}
+	return err
+}
+
 // App waits until the active region's application serves, and its gateway, seen from outside through the door. Everything else
 // is wired, and the application has been started.
 func (c *Console) App(ctx context.Context) error {
@@ -82,9 +98,15 @@ func (c *Console) App(ctx context.Context) error {
 	})
 }
 
-// Formed says in the active region's parameters that the application's cluster is formed: from now on it is kept when a node
-// fails (article 002, row 7).
+// Formed says in the parameters that the clusters are formed: from now on they are kept when a node fails (article 002, row 7 of
+// the switchover and ※8 of the preparation). What the active region's application reads is said last: then all is done.
 func (c *Console) Formed(ctx context.Context) error {
+	err := c.each(ctx, c.Plan.Of("", topology.Params), func(ctx context.Context, n plan.Node) error {
+		return c.setParams(ctx, n, Keeping(c.Plan, n.Site))
+	})
+	if err != nil {
+		return err
+	}
 	return c.each(ctx, c.Plan.Of(c.Plan.Topology.Active(), topology.Params), func(ctx context.Context, n plan.Node) error {
 		return c.setParams(ctx, n, map[string]string{payment.ParamClusterForm: "false"})
 	})

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -37,6 +38,10 @@ func (c *Console) Cassandra(ctx context.Context) error {
 		if err := s.ApplySchema(ctx, schema.Cassandra(factors)); err != nil {
 			return err
 		}
+		if err := s.Spread(ctx, factors); err != nil {
+			return err
+		}
+		c.say("cassandra: every keyspace is in both regions")
 		if err := Until(ctx, "cassandra answers at both quorums", s.Quorums); err != nil {
 			return err
 		}
@@ -77,6 +82,11 @@ func (c *Console) mysql(ctx context.Context) error {
 		}
 	}
 	c.say("mysql: both answer")
+	if t.Fence == topology.WitnessFence { // without the lease it is read-only, and the lease is asked for once it answers
+		if err := Until(ctx, active.Name+" holds the lease", writable(source)); err != nil {
+			return err
+		}
+	}
 	statements := append(schema.MySQL(), schema.Seed(t.Accounts, t.Opening, FirstEpoch, string(t.Active()))...)
 	if err := source.ApplySchema(ctx, statements); err != nil {
 		return err
@@ -108,6 +118,16 @@ func (c *Console) mysql(ctx context.Context) error {
 	}
 	c.say("mysql: ready, %s follows %s", standby.Name, active.Name)
 	return nil
+}
+
+func writable(s *mysql.Server) func(context.Context) error {
+	return func(ctx context.Context) error {
+		st, err := s.Status(ctx)
+		if err == nil && (st.ReadOnly || st.SuperReadOnly) {
+			err = errors.New("it is read-only")
+		}
+		return err
+	}
 }
 
 func (c *Console) ops(n plan.Node) (*mysql.Server, error) {

@@ -29,15 +29,35 @@ func twoRegion(t *testing.T) topology.Topology {
 	return top
 }
 
+// fenced is the same with a witness.
+func fenced(t *testing.T) topology.Topology {
+	top := twoRegion(t)
+	top.Fence = topology.WitnessFence
+	return top
+}
+
+// TestGuard: where a MySQL's parent finds the witness, and what it starts.
+func TestGuard(t *testing.T) {
+	p := plan.Layout(fenced(t), 9, plan.Private, false)
+	n := p.Of("osaka", topology.MySQL)[0]
+	want := "guard --site osaka --node osaka-mysql-1 --witness http://10.9.33.12:8080 --params http://10.9.32.31:8080 --socket /d/s --ready-file /d.ready --status /d.guard -- mysqld --x"
+	if got := strings.Join(Guard(p, n, "/d/s", "/d.ready", "/d.guard", "mysqld", "--x"), " "); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if u := Witness(plan.Layout(twoRegion(t), 9, plan.Private, false), "osaka"); u != "" {
+		t.Errorf("a witness at %s", u)
+	}
+}
+
 // TestParameters: addresses are those inside the sites in every runtime, and the standby lacks what a switchover writes.
 func TestParameters(t *testing.T) {
 	c := &Console{Plan: plan.Layout(twoRegion(t), 9, plan.Private, false)}
 	want := map[string]map[string]string{
 		"tokyo": {
 			payment.ParamMySQL: "10.9.16.21:3306", payment.ParamCassandra: "10.9.16.1:9042", payment.ParamDC: "tokyo", payment.ParamEpoch: "1",
-			payment.ParamAcquirer: "http://10.9.17.11:8080", payment.ParamBatch: "true", payment.ParamClusterForm: "true",
+			payment.ParamAcquirer: "http://10.9.17.11:8080", payment.ParamBatch: "true", payment.ParamClusterForm: "true", payment.ParamRelease: payment.Release,
 		},
-		"osaka": {payment.ParamAcquirer: "http://10.9.33.11:8080", payment.ParamBatch: "false", payment.ParamClusterForm: "false"},
+		"osaka": {payment.ParamAcquirer: "http://10.9.33.11:8080", payment.ParamBatch: "false", payment.ParamClusterForm: "false", payment.ParamRelease: payment.Release},
 	}
 	for site, values := range want {
 		got := c.Parameters(topology.Site(site))
@@ -79,7 +99,7 @@ func TestRing(t *testing.T) {
 
 // TestNodes: what a plan says of each kind of node.
 func TestNodes(t *testing.T) {
-	p := plan.Layout(twoRegion(t), 9, plan.Private, false)
+	p := plan.Layout(fenced(t), 9, plan.Private, false)
 	tokens, seeds := map[string]bool{}, []string{}
 	for _, n := range p.Of("", topology.Cassandra) {
 		o := CassandraNode(p, n, "w1")
@@ -110,6 +130,8 @@ func TestNodes(t *testing.T) {
 		"tokyo-gateway-1":    " gateway --backends 10.9.16.41:8080,10.9.16.42:8080 --listen 10.9.16.51:8080 --site tokyo --node tokyo-gateway-1 --defect x",
 		"osaka-params-1":     " params --file /f --listen 10.9.32.31:8080 --site osaka --node osaka-params-1 --defect x",
 		"outside-acquirer-1": " acquirer --log /f --listen 10.9.0.11:8080 --site outside --node outside-acquirer-1 --defect x",
+		"tokyo-reconcile-1":  secret + " reconcile --params http://10.9.16.31:8080 --listen 10.9.16.65:8080 --site tokyo --node tokyo-reconcile-1 --defect x",
+		"outside-witness-1":  " witness --state /f --holder tokyo --listen 10.9.0.12:8080 --site outside --node outside-witness-1 --defect x",
 		"outside-onprem-1":   " onprem --dns 10.9.0.53:5353 --name " + p.Topology.Zone.Records[0] + "." + p.Topology.Zone.Name + " --listen 10.9.0.71:8080 --site outside --node outside-onprem-1 --defect x",
 	} {
 		n, err := p.Node(name)
@@ -250,7 +272,7 @@ func TestServices(t *testing.T) {
 		if v := stores["tokyo-params-1"].values; v[payment.ParamClusterForm] != "false" || v[payment.ParamEpoch] != "1" {
 			t.Errorf("formed: %v", v)
 		}
-		if v := stores["osaka-params-1"].values; len(v) != 3 {
+		if v := stores["osaka-params-1"].values; len(v) != 7 || v[payment.ParamBootstrap] != "true" || v[payment.ParamReplace] != "true" || v[payment.ParamSeeds] != "10.9.34.1" {
 			t.Errorf("osaka: %v", v)
 		}
 		for _, n := range []string{"tokyo-params-1", "osaka-params-1", "outside-acquirer-1", "tokyo-app-1", "tokyo-app-2", "tokyo-gateway-1"} {

@@ -15,7 +15,7 @@ import (
 // both ways, nobody has paid yet or changed who writes, and the active region serves. It changes nothing.
 func (c *Console) Wired(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
-	for _, f := range []func(context.Context) error{c.wiredCassandra, c.wiredMySQL, c.Acquirer, c.App} {
+	for _, f := range []func(context.Context) error{c.wiredCassandra, c.wiredMySQL, c.Acquirer, c.Witness, c.App} {
 		g.Go(func() error { return f(gctx) })
 	}
 	return g.Wait()

@@ -5,7 +5,6 @@ package historytest
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -304,13 +303,5 @@ func (m *model) canaries() {
 }
 
 func (m *model) mark(d time.Duration, kind, name string, data any) {
-	k := history.Mark{T: m.at(d), Kind: kind, Name: name}
-	if data != nil {
-		b, err := json.Marshal(data)
-		if err != nil {
-			panic("historytest: " + err.Error()) // plain structs always marshal
-		}
-		k.Data = b
-	}
-	m.run.Marks = append(m.run.Marks, k)
+	m.run.Marks = append(m.run.Marks, mark(m.at(d), kind, name, data))
 }

@@ -2,6 +2,7 @@ package historytest
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -194,7 +195,9 @@ func eventRows(rows map[string]history.EventRow) []history.EventRow {
 }
 
 // load writes the account of each stream's schedule.
-func (m *model) load() {
+func (m *model) load() { m.run.Marks = append(m.run.Marks, loads(m.run.Operations, m.at(LoadEnd))...) }
+
+func loads(ops []history.Operation, at history.Instant) (out []history.Mark) {
 	rates := map[string]float64{
 		history.StreamPayment: 50, history.StreamProbe: 100, history.StreamRepeat: 5,
 		history.StreamCanary + ":tokyo-mysql-1": 20, history.StreamCanary + ":osaka-mysql-1": 20,
@@ -202,7 +205,7 @@ func (m *model) load() {
 	for _, stream := range slices.Sorted(maps.Keys(rates)) {
 		l := history.LoadData{Rate: rates[stream]}
 		var last history.Instant
-		for _, op := range m.run.Operations {
+		for _, op := range ops {
 			if name := op.Stream + ":" + op.Node; op.Stream != stream && (op.Stream != history.StreamCanary || name != stream) {
 				continue
 			}
@@ -220,6 +223,19 @@ func (m *model) load() {
 			}
 			last = op.Sent
 		}
-		m.mark(LoadEnd, history.KindLoad, stream, l)
+		out = append(out, mark(at, history.KindLoad, stream, l))
 	}
+	return out
+}
+
+func mark(t history.Instant, kind, name string, data any) history.Mark {
+	k := history.Mark{T: t, Kind: kind, Name: name}
+	if data != nil {
+		b, err := json.Marshal(data)
+		if err != nil {
+			panic("historytest: " + err.Error()) // plain structs always marshal
+		}
+		k.Data = b
+	}
+	return k
 }

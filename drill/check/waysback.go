@@ -1,0 +1,234 @@
+package check
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/kirikae/kirikae/drill/history"
+)
+
+// Names of the checks about the way back; judged where the drill has such evidence.
+const (
+	NameSalvage = "salvage"             // nothing that only one server had was thrown away unsaved
+	NameErrant  = "errant transactions" // no replica has what its source lacks
+	NameGate    = "readiness gate"      // it refused every planted violation by its name, and accepted a world that is ready
+)
+
+// waysBack are the checks for which a run has evidence.
+func waysBack(run *history.Run) []Result {
+	var out []Result
+	if len(wipes(run)) > 0 {
+		out = append(out, Salvaged(run))
+	}
+	if has(run, history.KindDatabases) {
+		out = append(out, Errant(run))
+	}
+	if has(run, history.KindGate) {
+		out = append(out, Gate(run))
+	}
+	return out
+}
+
+// decoded reads the data of a mark.
+func decoded[T any](m history.Mark) (data T, err error) {
+	if err := json.Unmarshal(m.Data, &data); err != nil {
+		return data, fmt.Errorf("read mark %s %q: %w", m.Kind, m.Name, err)
+	}
+	return data, nil
+}
+
+func has(run *history.Run, kind string) bool {
+	return slices.ContainsFunc(run.Marks, func(m history.Mark) bool { return m.Kind == kind })
+}
+
+// Keys of the notes that an operator puts down before a database's data are thrown away.
+const (
+	noteWiped    = "wiped"
+	noteExecuted = "wiped_executed"
+	noteServing  = "serving"
+	noteSalvaged = "salvaged"
+)
+
+// wipes are the notes of data that were about to be thrown away.
+func wipes(run *history.Run) []history.Entry {
+	var out []history.Entry
+	for _, e := range run.Journal {
+		if _, ok := e.Saw[noteWiped]; ok && e.Kind == history.EntryNote {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// Salvaged judges whether a returned region's database was saved before it was emptied: of the transactions that it had and the serving
+// one lacked, none may be missing in the salvage. Pay transactions are acknowledged payments; any other is data all the same.
+func Salvaged(run *history.Run) Result {
+	var wrong []Finding
+	var saved int64
+	for _, e := range wipes(run) {
+		sets := map[string]history.GTIDSet{}
+		for _, key := range []string{noteExecuted, noteServing, noteSalvaged} {
+			text, _ := e.Saw[key].(string)
+			if text == "none" {
+				text = ""
+			}
+			set, err := history.ParseGTIDSet(text)
+			if err != nil {
+				return Undecided(NameSalvage, fmt.Sprintf("%s of the wiped server: %v", key, err))
+			}
+			sets[key] = set
+		}
+		only := sets[noteExecuted].Subtract(sets[noteServing])
+		if left := only.Subtract(sets[noteSalvaged]); !left.Empty() {
+			wrong = append(wrong, finding(e, "step %s threw server %v away with %d pay transactions that nobody else has and nobody saved: %s",
+				e.Step, e.Saw[noteWiped], left.Count("pay"), left))
+			continue
+		}
+		saved += only.Count("pay")
+	}
+	says := fmt.Sprintf("%d databases were emptied, %d pay transactions that nobody else had were saved before", len(wipes(run)), saved)
+	if len(wrong) > 0 {
+		says = wrong[0].What
+	}
+	return Conclude(NameSalvage, says, len(wrong) > 0, []Counter{{"databases emptied", int64(len(wipes(run))), 1}}, wrong)
+}
+
+// Errant judges whether a replica has transactions or rows that its source lacks. MySQL follows with them as well, and says nothing.
+func Errant(run *history.Run) Result {
+	var wrong []Finding
+	var compared, rows int64
+	for _, m := range run.Marks {
+		if m.Kind != history.KindDatabases {
+			continue
+		}
+		d, err := decoded[history.DatabasesData](m)
+		if err != nil {
+			return Undecided(NameErrant, err.Error())
+		}
+		follower, err := history.ParseGTIDSet(d.Executed)
+		if err != nil {
+			return Undecided(NameErrant, err.Error())
+		}
+		source, err := history.ParseGTIDSet(d.SourceExecuted)
+		if err != nil {
+			return Undecided(NameErrant, err.Error())
+		}
+		if only := follower.Subtract(source); !only.Empty() || len(d.Keys) > 0 {
+			how := "does not follow it"
+			if d.Following {
+				how = "follows it without an error"
+			}
+			wrong = append(wrong, Finding{What: fmt.Sprintf("%s has %d pay transactions and %d payments that %s lacks, and %s: %s",
+				d.Follower, only.Count("pay"), len(d.Keys), d.Source, how, only), Keys: d.Keys, T: int64(m.T)})
+		}
+		if d.Following {
+			compared, rows = compared+1, rows+int64(d.Payments)
+		}
+	}
+	says := fmt.Sprintf("%d comparisons of %d payments: no replica has what its source lacks", compared, rows)
+	if len(wrong) > 0 {
+		says = wrong[0].What
+	}
+	return Conclude(NameErrant, says, len(wrong) > 0, []Counter{{"comparisons of a replica", compared, 1}, {"payments", rows, 1}}, wrong)
+}
+
+// Numbers of the readiness gate's result.
+const (
+	GateAccepted = "accepted" // worlds that were ready
+	GatePlanted  = "planted"  // violations that a drill which plants any must plant
+	GateRefused  = "refused"  // of them, by their names
+)
+
+// conditions of the gate, each of which a drill that plants violations must plant.
+const conditions = 8
+
+// follows are the conditions that a violation brings with it: a replica that cannot get its transactions also lags, one that lags also
+// differs, and a node that nobody sees gets hints and no rows.
+func follows(planted string) []string {
+	switch planted {
+	case "binlog purged":
+		return []string{"replication lag", "content differs"}
+	case "replication lag":
+		return []string{"content differs"}
+	case "ring not whole":
+		return []string{"hints pending", "content differs"}
+	case "hints pending":
+		return []string{"content differs"} // that is what the hints carry
+	}
+	return nil
+}
+
+// Gate judges the readiness gate: a world that is ready is accepted, and every violation that was planted is refused, by its name and by
+// no other that it does not bring with it.
+func Gate(run *history.Run) Result {
+	var wrong []Finding
+	var accepted int64
+	refused := map[string]bool{}
+	var planted bool
+	for _, m := range run.Marks {
+		if m.Kind != history.KindGate {
+			continue
+		}
+		g, err := decoded[history.GateData](m)
+		if err != nil {
+			return Undecided(NameGate, err.Error())
+		}
+		bad := func(format string, a ...any) {
+			wrong = append(wrong, Finding{What: fmt.Sprintf(format, a...), T: int64(m.T)})
+		}
+		switch {
+		case len(g.Conditions) != conditions:
+			bad("the gate read %d conditions, expected %d", len(g.Conditions), conditions)
+		case g.Planted == "" && len(g.Violated) > 0:
+			bad("a world that is ready was refused by %s%s", strings.Join(g.Violated, ", "), sawOf(g))
+		case g.Planted == "":
+			accepted++
+		case !slices.Contains(g.Violated, g.Planted):
+			bad("%q was planted, and the gate did not see it: it refused by %s", g.Planted, or(strings.Join(g.Violated, ", "), "nothing"))
+		default:
+			for _, v := range g.Violated {
+				if v != g.Planted && !slices.Contains(follows(g.Planted), v) {
+					bad("%q was planted, and the gate also refused by %q%s", g.Planted, v, sawOf(g))
+				}
+			}
+			refused[g.Planted] = true
+		}
+		planted = planted || g.Planted != ""
+	}
+	evidence := []Counter{{"ready worlds accepted", accepted, 1}}
+	says := fmt.Sprintf("%d ready worlds accepted", accepted)
+	if planted {
+		evidence = append(evidence, Counter{"planted violations refused by name", int64(len(refused)), conditions})
+		says += fmt.Sprintf(", %d of %d planted violations refused by their names", len(refused), conditions)
+	}
+	if len(wrong) > 0 {
+		says = wrong[0].What
+	}
+	r := Conclude(NameGate, says, len(wrong) > 0, evidence, wrong)
+	r.Numbers = map[string]Interval{GateAccepted: exactly(int(accepted), "worlds")}
+	if planted {
+		r.Numbers[GatePlanted] = exactly(conditions, "violations")
+		r.Numbers[GateRefused] = exactly(len(refused), "violations")
+	}
+	return r
+}
+
+// sawOf says what the conditions that did not hold were read as.
+func sawOf(g history.GateData) string {
+	var out []string
+	for _, c := range g.Conditions {
+		if !c.Holds {
+			out = append(out, c.Name+": "+c.Saw)
+		}
+	}
+	return " (" + strings.Join(out, "; ") + ")"
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}

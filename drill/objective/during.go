@@ -1,0 +1,106 @@
+package objective
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/kirikae/kirikae/drill/history"
+)
+
+// minHold is the least time for which the level must be seen again before an outage within a window counts as ended, where what
+// comes next leaves no more: two windows in which strays are told from an outage.
+const minHold = 2 * time.Second
+
+// Level is what customers felt in one window of a run, seen by the same probes and against the same steady state as RecoveryTime.
+type Level struct {
+	history.Window
+	Outage    Span // the sum of the episodes that began in the window; Upper is meaningless unless Recovered
+	Recovered bool // each of them ended before what comes next
+	Episodes  []Episode
+	Blips     int
+	Probes    int           // sent in the window
+	Bad       int           // of these: not answered as they should within Limit
+	P99       time.Duration // of those that were answered, from the intended instant
+	Limit     time.Duration // L: max(3 × the baseline's p99, floor)
+	Lateness  time.Duration
+	MaxGap    time.Duration // longest time without a probe, in the window
+	Rate      float64       // probes a second, in the window
+	Baseline  Baseline
+}
+
+// Share is the share of good answers.
+func (l Level) Share() float64 {
+	if l.Probes == 0 {
+		return 0
+	}
+	return float64(l.Probes-l.Bad) / float64(l.Probes)
+}
+
+// During measures what customers felt in a window. Outages are counted that begin in it; they may end until `end`, when the next
+// thing begins. floor is the latency that counts as good however fast the steady state was.
+func During(run *history.Run, w history.Window, end history.Instant, floor time.Duration) (Level, error) {
+	o := WithDefaults(run.Meta.Objectives).Recovery
+	l := Level{Window: w, Recovered: true}
+	before, ok := undisturbed(run)
+	if !ok {
+		return l, fmt.Errorf("%w: neither a fault nor a procedure began", ErrNothingToMeasure)
+	}
+	probes, m, err := survey(run, o, before, floor)
+	if err != nil {
+		return l, err
+	}
+	l.Limit, l.Lateness, l.Baseline = m.Limit, m.Lateness, m.Baseline
+	end = min(end, m.LoadEnded)
+	until := min(w.Until, end)
+	l.Until = until
+
+	var inside []probe
+	var slow []time.Duration
+	for _, p := range probes {
+		if p.sent < w.From || p.sent > until {
+			continue
+		}
+		inside = append(inside, p)
+		if !p.good {
+			l.Bad++
+		}
+		if p.finished != 0 && !p.open {
+			slow = append(slow, p.slow)
+		}
+	}
+	l.Probes, l.P99 = len(inside), quantile(slow, 0.99)
+	_, l.MaxGap, l.Rate = pace(inside, w.From, until)
+	if n := len(inside); n > 0 {
+		l.MaxGap = max(l.MaxGap, until.Sub(inside[n-1].sent))
+	}
+
+	l.Episodes, l.Blips = episodes(probes, o, m, stretch{from: w.From, until: until, hold: min(minHold, o.Hold.D()), end: end})
+	for _, e := range l.Episodes {
+		l.Outage = l.Outage.Plus(e.Lasted().widened(m.Lateness))
+		l.Recovered = l.Recovered && e.Ended
+	}
+	return l, nil
+}
+
+// undisturbed is the end of the steady state: the fault, or the first procedure's begin, whichever came first.
+func undisturbed(run *history.Run) (history.Instant, bool) {
+	at, ok := began(run)
+	for _, p := range run.Procedures() {
+		if p.Began && (!ok || p.From < at) {
+			at, ok = p.From, true
+		}
+	}
+	return at, ok
+}
+
+// Next is when the next thing after an instant begins that customers may feel: a procedure that does more than its preflight, or a
+// lost region's return; the end of the load where there is none.
+func Next(run *history.Run, after history.Instant) history.Instant {
+	next := loadEnd(run)
+	for _, w := range run.Windows() {
+		if w.From > after {
+			next = min(next, w.From)
+		}
+	}
+	return next
+}
