@@ -208,8 +208,15 @@ func (p planter) purge(ctx context.Context) (mending, error) {
 	if err := p.write(ctx); err != nil {
 		return nil, err
 	}
-	// The receiver's connection is gone: nothing holds the old logs any more.
-	if err := source.OneSession(ctx, []string{"FLUSH BINARY LOGS", "PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 HOUR"}); err != nil {
+	// A log that a sender of the source still reads is left by PURGE, with a warning: the receiver is gone, but its sender notices that
+	// only when it sends. So the logs are thrown away until something is gone that the replica lacks.
+	err = await(ctx, fmt.Sprintf("wait until %s has purged what %s lacks", p.from, p.to), func(ctx context.Context) (string, error) {
+		if err := source.OneSession(ctx, []string{"FLUSH BINARY LOGS", "PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 HOUR"}); err != nil {
+			return "", err
+		}
+		return purgedAndHad(ctx, source, replica)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) error {
@@ -220,6 +227,27 @@ func (p planter) purge(ctx context.Context) (mending, error) {
 		_, err = rebuild.Act(ctx, &memory{folder: p.d.folder, procedure: "gate", step: "rebuild"})
 		return err
 	}, nil
+}
+
+// purgedAndHad is empty once the source has purged a transaction that the replica lacks, and says else what both have.
+func purgedAndHad(ctx context.Context, source, replica *mysql.Server) (string, error) {
+	gone, err := source.Purged(ctx)
+	if err != nil {
+		return "", err
+	}
+	has, err := replica.Status(ctx)
+	if err != nil {
+		return "", err
+	}
+	purged, err := history.ParseGTIDSet(gone)
+	if err != nil {
+		return "", err
+	}
+	executed, err := history.ParseGTIDSet(has.Executed)
+	if err != nil || !purged.Subtract(executed).Empty() {
+		return "", err
+	}
+	return fmt.Sprintf("purged %s, and the replica has %s", purged, executed), nil
 }
 
 // alter changes one payment at the replica, around the binary log.

@@ -44,14 +44,14 @@ func Handovers(run *history.Run) (out []Handover) {
 		if strings.HasPrefix(p.Name, failback) {
 			h.Target = o.FailbackMax.D()
 		}
-		h.Level, h.Err = objective.During(run, p.Window, objective.Next(run, p.Until), o.Recovery.LatMin.D())
+		h.Level, h.Err = objective.During(run, p.Window, o.Recovery.Hold.D(), objective.Next(run, p.Until), o.Recovery.LatMin.D())
 		out = append(out, h)
 	}
 	return out
 }
 
 // PlannedOutage judges how long customers were out during each planned switchover and each failback: the sum of the outages that
-// began in it, against its own target. Like a recovery time it is an interval: PASS when even its upper end is within the target,
+// began in it or, until the level was to hold for its time, after it, against its own target. Like a recovery time it is an interval: PASS when even its upper end is within the target,
 // FAIL when even its lower end is beyond, otherwise INCONCLUSIVE.
 func PlannedOutage(run *history.Run) Result {
 	o := objective.WithDefaults(run.Meta.Objectives)
@@ -145,7 +145,7 @@ func LevelHeld(run *history.Run) Result {
 				continue
 			}
 			n++
-			l, err := objective.During(run, w, objective.Next(run, w.Until), o.LevelFloor.D())
+			l, err := objective.During(run, w, 0, objective.Next(run, w.Until), o.LevelFloor.D())
 			if err != nil {
 				return Undecided(NameLevelHeld, err.Error())
 			}

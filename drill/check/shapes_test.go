@@ -65,6 +65,18 @@ func TestShapes(t *testing.T) {
 			}
 		}
 	}
+	// slow makes n probes late, 400 ms apart.
+	slow := func(from time.Duration, n int) func(*history.Run) {
+		return func(r *history.Run) {
+			next, left := at(from), n
+			for i := range r.Operations {
+				if o := &r.Operations[i]; o.Stream == history.StreamProbe && o.Sent >= next && left > 0 {
+					o.Finished = o.Intended.Add(400 * time.Millisecond)
+					next, left = o.Sent.Add(400*time.Millisecond), left-1
+				}
+			}
+		}
+	}
 	// gone takes the first payment that fits from both stores, or from one.
 	gone := func(epoch int64, mysql, cassandra bool) func(*history.Run) {
 		return func(r *history.Run) {
@@ -190,6 +202,10 @@ func TestShapes(t *testing.T) {
 		// planned outage
 		{"out too long", planned, out(historytest.HandoverIn, historytest.HandoverIn+5*time.Second), check.NamePlanned, fail, "out 6."},
 		{"out too long on the way back only", both, out(historytest.BackIn, historytest.BackIn+5*time.Second), check.NamePlanned, fail, "during failback"},
+		{"two slow probes long after customers were served again are their own outage", planned, slow(historytest.HandoverIn+8*time.Second, 2), check.NamePlanned, pass, "out 1."},
+		{"a second outage counts with the first", planned, out(historytest.HandoverIn+5*time.Second, historytest.HandoverIn+9*time.Second), check.NamePlanned, fail, "out 5."},
+		{"a second outage is too late to be the handover's", planned, out(historytest.HandoverEnd+11*time.Second, historytest.HandoverEnd+14*time.Second), check.NamePlanned, pass, "out 1."},
+		{"never quite back", planned, slow(historytest.HandoverIn, 1000), check.NamePlanned, fail, "at least"},
 		{"a maintenance window", both, then(out(historytest.BackIn, historytest.BackIn+4*time.Second), promise(func(m *history.Meta) { m.Objectives.FailbackMax = history.Duration(time.Minute) })), check.NamePlanned, pass, "target 60 s"},
 		{"on the edge", planned, promise(func(m *history.Meta) { m.Objectives.PlannedMax = history.Duration(1510 * time.Millisecond) }), check.NamePlanned, open, "straddles"},
 		{"never back", planned, out(historytest.HandoverIn, time.Hour), check.NamePlanned, fail, "at least"},

@@ -7,9 +7,10 @@ import (
 	"github.com/kirikae/kirikae/drill/history"
 )
 
-// minHold is the least time for which the level must be seen again before an outage within a window counts as ended, where what
-// comes next leaves no more: two windows in which strays are told from an outage.
-const minHold = 2 * time.Second
+// back is the time for which the level must be seen again before an outage within a window counts as ended: two windows in which
+// strays are told from an outage. It is shorter than a recovery's Hold because the gate is on the *sum* of the outages (flapping, as
+// RecoveryTime's source defines it): a second one, later, counts with its own length, and the service between the two does not.
+const back = 2 * time.Second
 
 // Level is what customers felt in one window of a run, seen by the same probes and against the same steady state as RecoveryTime.
 type Level struct {
@@ -36,9 +37,9 @@ func (l Level) Share() float64 {
 	return float64(l.Probes-l.Bad) / float64(l.Probes)
 }
 
-// During measures what customers felt in a window. Outages are counted that begin in it; they may end until `end`, when the next
-// thing begins. floor is the latency that counts as good however fast the steady state was.
-func During(run *history.Run, w history.Window, end history.Instant, floor time.Duration) (Level, error) {
+// During measures what customers felt in a window. Outages are counted that begin in it or within `after` of its end; they may end
+// until `end`, when the next thing begins. floor is the latency that counts as good however fast the steady state was.
+func During(run *history.Run, w history.Window, after time.Duration, end history.Instant, floor time.Duration) (Level, error) {
 	o := WithDefaults(run.Meta.Objectives).Recovery
 	l := Level{Window: w, Recovered: true}
 	before, ok := undisturbed(run)
@@ -74,7 +75,8 @@ func During(run *history.Run, w history.Window, end history.Instant, floor time.
 		l.MaxGap = max(l.MaxGap, until.Sub(inside[n-1].sent))
 	}
 
-	l.Episodes, l.Blips = episodes(probes, o, m, stretch{from: w.From, until: until, hold: min(minHold, o.Hold.D()), end: end})
+	o.Hold = min(o.Hold, history.Duration(back))
+	l.Episodes, l.Blips = episodes(probes, o, m, stretch{from: w.From, until: min(w.Until.Add(after), end), end: end})
 	for _, e := range l.Episodes {
 		l.Outage = l.Outage.Plus(e.Lasted().widened(m.Lateness))
 		l.Recovered = l.Recovered && e.Ended

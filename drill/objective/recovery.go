@@ -102,7 +102,7 @@ func RecoveryTime(run *history.Run) (Recovery, error) {
 			break
 		}
 	}
-	m.Episodes, m.Blips = episodes(probes, o, m, stretch{from: fault, until: afterwards(run, fault), hold: o.Hold.D(), end: m.LoadEnded})
+	m.Episodes, m.Blips = episodes(probes, o, m, stretch{from: fault, until: afterwards(run, fault), end: m.LoadEnded})
 	m.Recovered = true
 	for _, e := range m.Episodes {
 		m.Outage = m.Outage.Plus(e.Lasted().widened(m.Lateness))
@@ -147,7 +147,6 @@ func survey(run *history.Run, o history.Recovery, before history.Instant, floor 
 // stretch is the part of a run in which episodes are looked for: those that begin in it count.
 type stretch struct {
 	from, until history.Instant
-	hold        time.Duration   // least time for which the level must be seen to hold
 	end         history.Instant // what comes later says nothing about this stretch
 }
 
@@ -311,9 +310,6 @@ func episodes(probes []probe, o history.Recovery, m Recovery, s stretch) (out []
 	}
 	held := func(i int) bool {
 		hold := o.Hold.D()
-		if left := s.end.Sub(probes[i].sent); left < hold {
-			hold = max(left, s.hold)
-		}
 		if probes[i].sent.Add(hold) > s.end {
 			return false // the load ended too early to say that the level held
 		}
