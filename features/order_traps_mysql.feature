@@ -51,7 +51,7 @@ Feature: Order traps, MySQL
     Given the platform of "two-region-witness.yaml" is up
     And customers make 30 payments a second, 10 % of them ignore the DNS TTL
     And 60 write probes a second measure the outage
-    And 2 payment keys a second are repeated on purpose
+    And 5 payment keys a second are repeated on purpose
     And the steady state has held for 3 s
     And replication from tokyo to osaka lags by at least 300 ms
     When tokyo is lost
@@ -72,7 +72,7 @@ Feature: Order traps, MySQL
     Given the platform of "two-region.yaml" is up
     And customers make 30 payments a second, 10 % of them ignore the DNS TTL
     And 60 write probes a second measure the outage
-    And 2 payment keys a second are repeated on purpose
+    And 5 payment keys a second are repeated on purpose
     And the steady state has held for 3 s
     And replication from tokyo to osaka lags by at least 300 ms
     When tokyo is lost

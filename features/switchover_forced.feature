@@ -23,6 +23,7 @@ Feature: Tokyo is isolated but alive
     Then the fault was real and the harness sane
     And every step of the procedure was confirmed
     And two regions accepted writes for at most 0 ms
+    And no acknowledgement comes from tokyo after osaka's first
     And at most 600 acknowledged payments are lost, none of them older than 2 s
 
   @nightly
@@ -33,6 +34,7 @@ Feature: Tokyo is isolated but alive
     And the load goes on for 25 s
     And the drill ends
     Then two regions accepted writes for at most 0 ms
+    And no acknowledgement comes from tokyo after osaka's first
     And at most 600 acknowledged payments are lost, none of them older than 2 s
 
   @nightly
@@ -46,6 +48,7 @@ Feature: Tokyo is isolated but alive
     And the load goes on for 25 s
     And the drill ends
     Then two regions accepted writes for at most 0 ms
+    And no acknowledgement comes from tokyo after osaka's first
     And at most 600 acknowledged payments are lost, none of them older than 2 s
 
   @nightly
@@ -57,6 +60,7 @@ Feature: Tokyo is isolated but alive
     And the load goes on for 25 s
     And the drill ends
     Then two regions accepted writes for at most 0 ms
+    And no acknowledgement comes from tokyo after osaka's first
     And at most 600 acknowledged payments are lost, none of them older than 2 s
 
   @nightly
@@ -69,6 +73,7 @@ Feature: Tokyo is isolated but alive
     And the load goes on for 25 s
     And the drill ends
     Then two regions accepted writes for at most 0 ms
+    And no acknowledgement comes from tokyo after osaka's first
     And at most 600 acknowledged payments are lost, none of them older than 2 s
 
   @nightly
@@ -80,6 +85,7 @@ Feature: Tokyo is isolated but alive
     And the load goes on for 25 s
     And the drill ends
     Then two regions accepted writes for at most 0 ms
+    And no acknowledgement comes from tokyo after osaka's first
     And at most 600 acknowledged payments are lost, none of them older than 2 s
 
   @nightly
@@ -92,4 +98,5 @@ Feature: Tokyo is isolated but alive
     And the load goes on for 25 s
     And the drill ends
     Then two regions accepted writes for at most 0 ms
+    And no acknowledgement comes from tokyo after osaka's first
     And at most 600 acknowledged payments are lost, none of them older than 2 s

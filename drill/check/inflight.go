@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/kirikae/kirikae/drill/history"
 )
@@ -15,8 +16,8 @@ const (
 
 // InFlight judges the payments that were in flight at the cut: sent to the site that was lost, and not answered for certain
 // before. Each must end as the acquirer says: DONE, with its event, if and only if it holds the customer's money, and otherwise
-// CANCELLED or never there. One that was charged may end CANCELLED only with a refund that is on record, and most must have gone
-// forward instead (article 001: 前進させる).
+// CANCELLED or never there. One that was charged may end CANCELLED only with a refund that is on record, and most of those that were
+// charged by the cut must have gone forward instead (article 001: 前進させる). A charge that was made later is not what the cut found.
 func InFlight(run *history.Run) Result {
 	cut, ok := run.Cut()
 	if !ok {
@@ -47,7 +48,8 @@ func InFlight(run *history.Run) Result {
 		n++
 		h, row := e.of(key), e.rows[key]
 		_, told := e.events[key]
-		if len(h.charges) > 0 {
+		atCut := slices.ContainsFunc(h.charges, func(c history.Charge) bool { return c.T <= cut })
+		if atCut {
 			charged++
 		}
 		switch {
@@ -60,25 +62,27 @@ func InFlight(run *history.Run) Result {
 		case h.now() > 0 && !told:
 			wrong.add("%d payments in flight at the cut are DONE without their event", key)
 		case h.now() > 0:
-			forward++
+			if atCut {
+				forward++
+			}
 		case row.State == "DONE":
 			wrong.add("%d payments in flight at the cut are DONE, and the acquirer holds nothing for them", key)
 		case e.unrecorded(key):
 			wrong.add("%d payments in flight at the cut were given back, and the ledger has no record of it", key)
-		case len(h.charges) > 0:
+		case atCut:
 			back++
 		}
 	}
 	findings := wrong.findings()
 	if back > forward {
-		findings = append(findings, Finding{What: fmt.Sprintf("of %d payments in flight at the cut that were charged, %d were taken back and %d went forward: most must go forward", charged, back, forward)})
+		findings = append(findings, Finding{What: fmt.Sprintf("of %d payments in flight at the cut that were charged by then, %d were taken back and %d went forward: most must go forward", charged, back, forward)})
 	}
 	evidence := []Counter{
 		{"payments in flight at the cut", n, minInFlight},
-		{"of these charged", charged, minCharged},
-		{"of these not charged", n - charged, minUncharged},
+		{"of these charged by then", charged, minCharged},
+		{"of these not charged yet", n - charged, minUncharged},
 	}
-	says := fmt.Sprintf("%d payments in flight at the cut ended as the acquirer says: %d forward, %d given back, %d never charged", n, forward, back, n-charged)
+	says := fmt.Sprintf("%d payments in flight at the cut ended as the acquirer says: %d forward, %d given back, %d not charged by then", n, forward, back, n-charged)
 	if len(findings) > 0 {
 		says = findings[0].What
 	}

@@ -37,7 +37,7 @@ type ends struct {
 	rows     map[string]history.PaymentRow
 	events   map[string]history.EventRow
 	acquirer map[string]*held
-	recorded map[[2]string]bool // refund rows, by payment and request; nil: not read
+	recorded map[[2]string]bool // refund rows, by payment and request
 }
 
 // of is what the acquirer knows of a payment; never nil.
@@ -50,9 +50,6 @@ func (e ends) of(key string) *held {
 
 // unrecorded says whether something was given back that the ledger does not tell.
 func (e ends) unrecorded(key string) bool {
-	if e.recorded == nil {
-		return false
-	}
 	for request := range e.of(key).refunded {
 		if !e.recorded[[2]string{key, request}] {
 			return true
@@ -73,8 +70,10 @@ func finalEnds(run *history.Run) (e ends, why string) {
 		return e, "the final reads did not agree"
 	case v.Charges == nil || v.Reconciliation.Closings == nil:
 		return e, "the acquirer's two logs were not both read"
+	case v.Reconciliation.Refunds == nil:
+		return e, "the ledger's refunds were not read"
 	}
-	e = ends{rows: map[string]history.PaymentRow{}, events: map[string]history.EventRow{}, acquirer: map[string]*held{}}
+	e = ends{rows: map[string]history.PaymentRow{}, events: map[string]history.EventRow{}, acquirer: map[string]*held{}, recorded: map[[2]string]bool{}}
 	for _, p := range v.Ledger.Payments {
 		e.rows[p.Key] = p
 	}
@@ -103,11 +102,8 @@ func finalEnds(run *history.Run) (e ends, why string) {
 			h.refunded[c.Request] = true
 		}
 	}
-	if v.Reconciliation.Refunds != nil {
-		e.recorded = map[[2]string]bool{}
-		for _, r := range v.Reconciliation.Refunds {
-			e.recorded[[2]string{r.Key, r.Request}] = true
-		}
+	for _, r := range v.Reconciliation.Refunds {
+		e.recorded[[2]string{r.Key, r.Request}] = true
 	}
 	return e, ""
 }

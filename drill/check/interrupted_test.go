@@ -153,7 +153,25 @@ func blind(open check.Verdict) []bend {
 		{"reads that do not agree", reconciled(func(r *history.Run) { r.Evidence.Quiescence.Agreed = false }), open, "did not agree"},
 		{"charges not read", reconciled(func(r *history.Run) { r.Evidence.Charges = nil }), open, "acquirer"},
 		{"refunds and voids not read", reconciled(func(r *history.Run) { r.Evidence.Reconciliation.Closings = nil }), open, "acquirer"},
+		{"the ledger's own refunds not read", reconciled(func(r *history.Run) { r.Evidence.Reconciliation.Refunds = nil }), open, "refunds were not read"},
 	}
+}
+
+// chargedLater moves the charges of n charged payments in flight behind the cut.
+func chargedLater(r *history.Run, n int) (keys []string) {
+	cut, _ := r.Cut()
+	allFlying(r, true, func(key string) {
+		if len(keys) == n {
+			return
+		}
+		keys = append(keys, key)
+		for i := range r.Evidence.Charges {
+			if c := &r.Evidence.Charges[i]; c.Payment == key {
+				c.T = cut + 1
+			}
+		}
+	})
+	return keys
 }
 
 func TestInFlight(t *testing.T) {
@@ -161,6 +179,16 @@ func TestInFlight(t *testing.T) {
 		{"good", reconciled(nil), pass, "forward"},
 		{"a charged one was taken back, on record", reconciled(func(r *history.Run) { takenBack(r, flying(r, true)) }), pass, "1 given back"},
 		{"an uncharged one never reached the ledger", reconciled(func(r *history.Run) { state(r, flying(r, false), "") }), pass, ""},
+		{"some were charged after the cut, and went forward", reconciled(func(r *history.Run) { chargedLater(r, 8) }), pass, "5 forward, 0 given back, 20 not charged by then"},
+		{"too few were charged by the cut", reconciled(func(r *history.Run) { chargedLater(r, 9) }), open, "charged by then: 4 of at least 5"},
+		{"what was charged after the cut and went forward makes up for nothing", reconciled(func(r *history.Run) {
+			late := chargedLater(r, 6)
+			allFlying(r, true, func(key string) {
+				if !slices.Contains(late, key) {
+					takenBack(r, key)
+				}
+			})
+		}), fail, "most must go forward"},
 		{"one unanswered before the cut, charged, and done", reconciled(func(r *history.Run) {
 			cut, _ := r.Cut()
 			key := flying(r, true)
@@ -196,7 +224,7 @@ func TestInFlight(t *testing.T) {
 				r.Evidence.Charges = append(r.Evidence.Charges, history.Charge{Payment: key, Request: key, Yen: 100})
 				r.Evidence.Journal.Events = append(r.Evidence.Journal.Events, history.EventRow{Key: key, Yen: 100})
 			})
-		}), open, "not charged"},
+		}), open, "not charged yet: 0"},
 	}, blind(open)...))
 }
 

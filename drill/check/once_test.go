@@ -22,6 +22,9 @@ func TestActsOnce(t *testing.T) {
 	entry := func(at int, kind, verb string) history.Entry {
 		return history.Entry{T: history.Instant(at), Kind: kind, Step: "3", Verb: verb}
 	}
+	other := func(at int, kind string) history.Entry {
+		return history.Entry{T: history.Instant(at), Kind: kind, Procedure: "failback", Step: "3", Verb: "mysql.promote"}
+	}
 	begin := func(at int) history.Entry {
 		return history.Entry{T: history.Instant(at), Kind: history.EntryBegin, Procedure: "switchover", Digest: "d"}
 	}
@@ -38,6 +41,19 @@ func TestActsOnce(t *testing.T) {
 		want    Verdict
 		says    string
 	}{
+		{"nobody came to it again", []history.Mark{death(5, "after-act")}, []history.Entry{begin(1), entry(2, "intent", "mysql.promote")}, Inconclusive, "came to: 0 of at least 1"},
+		{"only another procedure has a step of that number", []history.Mark{death(5, "after-act")}, []history.Entry{begin(1), entry(2, "intent", "mysql.promote"), other(7, "already")}, Inconclusive, "came to: 0 of at least 1"},
+		{"another procedure's step of that number is announced for the first time", []history.Mark{death(5, "after-act")}, []history.Entry{begin(1), entry(2, "intent", "mysql.promote"), begin(6), entry(7, "already", "mysql.promote"), other(8, "intent")}, Pass, "1 of them with an act"},
+		{"one of two was come to again", []history.Mark{death(5, "after-act"), death(8, "after-act")}, []history.Entry{begin(1), entry(2, "intent", "mysql.promote"), begin(6), entry(7, "already", "mysql.promote")}, Inconclusive, "came to: 1 of at least 2"},
+		{"acted again, after it had asked for another approval", []history.Mark{death(5, "after-act")}, []history.Entry{begin(1), entry(2, "intent", "mysql.promote"), begin(6), entry(7, "ask", "mysql.promote"), entry(8, "intent", "mysql.promote")}, Fail, "applied twice"},
+		{"acted again, after it had failed", []history.Mark{death(5, "after-act")}, []history.Entry{begin(1), entry(2, "intent", "mysql.promote"), begin(6), entry(7, "retry", "mysql.promote"), entry(8, "intent", "mysql.promote")}, Fail, "applied twice"},
+		{"found to be done, after it had asked for another approval", []history.Mark{death(5, "after-act")}, []history.Entry{begin(1), entry(2, "intent", "mysql.promote"), begin(6), entry(7, "ask", "mysql.promote"), entry(8, "already", "mysql.promote")}, Pass, "1 of them with an act"},
+		{"a person passed it over", []history.Mark{death(5, "after-act")}, []history.Entry{begin(1), entry(2, "intent", "mysql.promote"), begin(6), entry(7, "skip", "mysql.promote")}, Pass, "0 of them"},
+		{"a replica that is still connecting", []history.Mark{death(5, "after-act")}, []history.Entry{begin(1), entry(2, "intent", "mysql.follow"), begin(6), entry(7, "intent", "mysql.follow")}, Pass, "0 of them"},
+		{"late writes are still on their way", []history.Mark{death(5, "after-record")}, []history.Entry{begin(1), entry(2, "act", "cassandra.rebuild"), begin(6), entry(7, "intent", "cassandra.rebuild")}, Pass, "0 of them"},
+		{"a guard that has not renewed yet", []history.Mark{death(5, "after-act")}, []history.Entry{begin(1), entry(2, "intent", "lease.pass"), begin(6), entry(7, "intent", "lease.pass")}, Pass, "0 of them"},
+		{"nodes that do not agree on the keyspaces yet", []history.Mark{death(5, "after-act")}, []history.Entry{begin(1), entry(2, "intent", "ring.include"), begin(6), entry(7, "intent", "ring.include")}, Pass, "0 of them"},
+		{"a transaction that is still open", []history.Mark{death(5, "after-act")}, []history.Entry{begin(1), entry(2, "intent", "mysql.fence"), begin(6), entry(7, "intent", "mysql.fence")}, Pass, "0 of them"},
 		{"nobody was killed", nil, nil, Inconclusive, "operators killed"},
 		{"confirmed by the next", []history.Mark{death(5, "after-act")}, []history.Entry{begin(1), entry(2, "intent", "mysql.promote"), begin(6), entry(7, "already", "mysql.promote")}, Pass, "1 of them with an act"},
 		{"acted again", []history.Mark{death(5, "after-act")}, []history.Entry{begin(1), entry(2, "intent", "mysql.promote"), begin(6), entry(7, "intent", "mysql.promote")}, Fail, "applied twice"},
@@ -55,6 +71,7 @@ func TestActsOnce(t *testing.T) {
 		for _, e := range r.Evidence {
 			text += " " + e.Name
 		}
+		text += strings.Join(r.Missing, " ")
 		if r.Verdict() != c.want || !strings.Contains(text, c.says) {
 			t.Errorf("%s: %s: %s", c.name, r.Verdict(), text)
 		}

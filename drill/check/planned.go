@@ -40,9 +40,9 @@ type Handover struct {
 func Handovers(run *history.Run) (out []Handover) {
 	o := objective.WithDefaults(run.Meta.Objectives)
 	for _, p := range plannedWindows(run) {
-		h := Handover{ProcedureRun: p, Target: o.PlannedMax.D()}
+		h := Handover{ProcedureRun: p, Target: max(0, o.PlannedMax.D())} // below 0: none at all
 		if strings.HasPrefix(p.Name, failback) {
-			h.Target = o.FailbackMax.D()
+			h.Target = max(0, o.FailbackMax.D())
 		}
 		h.Level, h.Err = objective.During(run, p.Window, o.Recovery.Hold.D(), objective.Next(run, p.Until), o.Recovery.LatMin.D())
 		out = append(out, h)
@@ -80,7 +80,11 @@ func PlannedOutage(run *history.Run) Result {
 			hold("a steady state: %s", l.Baseline.Why)
 		}
 		late := l.Outage.Lower > target
-		failed = failed || late && l.Baseline.Held
+		ours := late && l.Punctual != nil && l.Punctual.Outage.Lower <= target
+		if ours {
+			hold("a punctual harness: the harness sent %d probes late", l.Late)
+		}
+		failed = failed || late && l.Baseline.Held && !ours
 		what := fmt.Sprintf("out %s during %s (target %s)", span(l.Outage), p.Name, seconds(target))
 		switch {
 		case len(l.Episodes) == 0:
@@ -130,14 +134,15 @@ func outagesOf(l objective.Level) (out []Finding) {
 }
 
 // LevelHeld judges that customers noticed nothing of the windows that the scenario names: no outage began in them, the share of good
-// answers stayed at the level, and the latency below three times the steady state's, or below what nobody notices.
+// answers stayed at the level, and the latency below three times the steady state's, or below what nobody notices. A window in which
+// the probe itself stood still says nothing, nor does one that only probes spoil which the harness sent late.
 func LevelHeld(run *history.Run) Result {
 	o := objective.WithDefaults(run.Meta.Objectives)
 	var evidence []Counter
 	var missing, says []string
 	var findings []Finding
 	numbers := map[string]Interval{}
-	failed := false
+	failed := ""
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(run.Meta.Level))) {
 		var n int64
 		for _, w := range run.Windows() {
@@ -156,16 +161,15 @@ func LevelHeld(run *history.Run) Result {
 			if !l.Baseline.Held {
 				missing = append(missing, fmt.Sprintf("%s: a steady state: %s", w.Name, l.Baseline.Why))
 			}
-			bad := l.Bad > max(1, int(float64(l.Probes)*(1-o.Recovery.Success)+1e-9))
-			findings = append(findings, outagesOf(l)...)
-			if bad {
-				findings = append(findings, Finding{T: int64(w.From), What: fmt.Sprintf("%s: %d of %d probes were bad (%.2f %% good, at least %.2f %%)",
-					w.Name, l.Bad, l.Probes, 100*l.Share(), 100*o.Recovery.Success)})
+			noticed := noticedOf(l, o.Recovery.Success)
+			findings = append(findings, noticed...)
+			switch {
+			case len(noticed) == 0:
+			case l.Punctual != nil && len(noticedOf(*l.Punctual, o.Recovery.Success)) == 0:
+				missing = append(missing, fmt.Sprintf("%s: a punctual harness: the harness sent %d probes late", w.Name, l.Late))
+			case l.Baseline.Held && l.MaxGap <= gapLimit(0) && failed == "":
+				failed = noticed[0].What
 			}
-			if l.P99 > l.Limit {
-				findings = append(findings, Finding{T: int64(w.From), What: fmt.Sprintf("%s: p99 %v, at most %v", w.Name, l.P99.Round(time.Millisecond), l.Limit.Round(time.Millisecond))})
-			}
-			failed = failed || l.Baseline.Held && (bad || len(l.Episodes) > 0 || l.P99 > l.Limit)
 			says = append(says, fmt.Sprintf("%.2f %% good of %d probes during %s, p99 %d ms (limit %d ms)",
 				100*l.Share(), l.Probes, w.Name, l.P99.Milliseconds(), l.Limit.Milliseconds()))
 			numbers[w.Name+" bad"] = exactly(l.Bad, "probes")
@@ -178,13 +182,26 @@ func LevelHeld(run *history.Run) Result {
 	if len(says) == 0 {
 		all = "nothing that was to be held was seen"
 	}
-	if failed {
-		all = findings[0].What
+	if failed != "" {
+		all = failed
 	}
-	r := Conclude(NameLevelHeld, all, failed, evidence, findings)
-	if !failed && len(missing) > 0 {
+	r := Conclude(NameLevelHeld, all, failed != "", evidence, findings)
+	if failed == "" && len(missing) > 0 {
 		r = Hold(NameLevelHeld, all, evidence, findings, missing...)
 	}
 	r.Numbers = numbers
 	return r
+}
+
+// noticedOf is what customers noticed in a window: its outages, too many bad answers, answers that were too slow.
+func noticedOf(l objective.Level, success float64) []Finding {
+	out := outagesOf(l)
+	if l.Bad > max(1, int(float64(l.Probes)*(1-success)+1e-9)) {
+		out = append(out, Finding{T: int64(l.From), What: fmt.Sprintf("%s: %d of %d probes were bad (%.2f %% good, at least %.2f %%)",
+			l.Name, l.Bad, l.Probes, 100*l.Share(), 100*success)})
+	}
+	if l.P99 > l.Limit {
+		out = append(out, Finding{T: int64(l.From), What: fmt.Sprintf("%s: p99 %v, at most %v", l.Name, l.P99.Round(time.Millisecond), l.Limit.Round(time.Millisecond))})
+	}
+	return out
 }

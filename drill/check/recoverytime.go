@@ -20,7 +20,7 @@ func recovery(run *history.Run, m measures) Result {
 	if err != nil {
 		return Undecided(NameRecovery, err.Error())
 	}
-	target := o.Target.D()
+	target := max(0, o.Target.D()) // below 0: none at all
 	gapLimit := max(250*time.Millisecond, target/100)
 	out := len(r.Episodes) > 0
 	evidence := []Counter{

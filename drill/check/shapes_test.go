@@ -77,6 +77,27 @@ func TestShapes(t *testing.T) {
 			}
 		}
 	}
+	// tardy makes the harness send the probes of a time later and later, up to a limit; the platform answers each in 5 ms.
+	tardy := func(from, until, limit time.Duration) func(*history.Run) {
+		return func(r *history.Run) {
+			late := time.Duration(0)
+			for i := range r.Operations {
+				if o := &r.Operations[i]; o.Stream == history.StreamProbe && o.Intended >= at(from) && o.Intended < at(until) {
+					late = min(limit, late+20*time.Millisecond)
+					o.Sent = o.Intended.Add(late)
+					o.Finished = o.Sent.Add(5 * time.Millisecond)
+				}
+			}
+		}
+	}
+	// unsent takes the probes of a time away.
+	unsent := func(from, until time.Duration) func(*history.Run) {
+		return func(r *history.Run) {
+			r.Operations = slices.DeleteFunc(r.Operations, func(o history.Operation) bool {
+				return o.Stream == history.StreamProbe && o.Sent >= at(from) && o.Sent < at(until)
+			})
+		}
+	}
 	// gone takes the first payment that fits from both stores, or from one.
 	gone := func(epoch int64, mysql, cassandra bool) func(*history.Run) {
 		return func(r *history.Run) {
@@ -206,6 +227,9 @@ func TestShapes(t *testing.T) {
 		{"a second outage counts with the first", planned, out(historytest.HandoverIn+5*time.Second, historytest.HandoverIn+9*time.Second), check.NamePlanned, fail, "out 5."},
 		{"a second outage is too late to be the handover's", planned, out(historytest.HandoverEnd+11*time.Second, historytest.HandoverEnd+14*time.Second), check.NamePlanned, pass, "out 1."},
 		{"never quite back", planned, slow(historytest.HandoverIn, 1000), check.NamePlanned, fail, "at least"},
+		{"the harness sent late for longer than customers may be out", planned, tardy(historytest.HandoverIn, historytest.HandoverIn+6*time.Second, 150*time.Millisecond), check.NamePlanned, open, "the harness sent 5"},
+		{"out too long, and the harness sent late after it", planned, then(out(historytest.HandoverIn, historytest.HandoverIn+5*time.Second), tardy(historytest.HandoverIn+5*time.Second, historytest.HandoverIn+6*time.Second, 150*time.Millisecond)), check.NamePlanned, fail, "out 7."},
+		{"no outage is allowed", planned, promise(func(m *history.Meta) { m.Objectives.PlannedMax = -1 }), check.NamePlanned, fail, "target 0 s"},
 		{"a maintenance window", both, then(out(historytest.BackIn, historytest.BackIn+4*time.Second), promise(func(m *history.Meta) { m.Objectives.FailbackMax = history.Duration(time.Minute) })), check.NamePlanned, pass, "target 60 s"},
 		{"on the edge", planned, promise(func(m *history.Meta) { m.Objectives.PlannedMax = history.Duration(1510 * time.Millisecond) }), check.NamePlanned, open, "straddles"},
 		{"never back", planned, out(historytest.HandoverIn, time.Hour), check.NamePlanned, fail, "at least"},
@@ -258,6 +282,12 @@ func TestShapes(t *testing.T) {
 				}
 			}
 		}, check.NameLevelHeld, fail, "bad"},
+		{"an outage, and a time in which the probe stood still", round, then(out(60*time.Second, 61*time.Second), unsent(62*time.Second, 62300*time.Millisecond)), check.NameLevelHeld, open, "a probe without gaps"},
+		{"the harness sent late, and that alone was slow", round, tardy(60*time.Second, 62*time.Second, 260*time.Millisecond), check.NameLevelHeld, open, "the harness sent 1"},
+		{"the harness sent late, and some were bad that it sent in time", round, then(tardy(60*time.Second, 62*time.Second, 260*time.Millisecond), out(64*time.Second, 65*time.Second)), check.NameLevelHeld, fail, "outage"},
+		{"the harness sent late, and nobody answered", round, then(tardy(60*time.Second, 62*time.Second, 260*time.Millisecond), out(60*time.Second, 62*time.Second)), check.NameLevelHeld, fail, "outage"},
+		{"the harness sent late, and nobody minded", round, tardy(60*time.Second, 62*time.Second, 200*time.Millisecond), check.NameLevelHeld, pass, "100.00 %"},
+		{"a window that says nothing, and an outage in another", round, then(out(60*time.Second, 61*time.Second), unsent(62*time.Second, 62300*time.Millisecond), out(52*time.Second, 53*time.Second)), check.NameLevelHeld, fail, "return: outage"},
 		{"there was no preparation", round, func(r *history.Run) {
 			r.Journal = slices.DeleteFunc(r.Journal, func(e history.Entry) bool { return e.Procedure == "failback-preparation" })
 		}, check.NameLevelHeld, open, "failback-preparation: 0"},

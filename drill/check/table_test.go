@@ -279,6 +279,7 @@ func TestRecoveryTime(t *testing.T) {
 	judgeTable(t, check.NameRecovery, check.RecoveryTime, []bend{
 		{"good", nil, pass, "after the decision (target 60 s)"},
 		{"too long", target(2 * time.Second), fail, "target 2 s"},
+		{"none is allowed", target(-1), fail, "target 0 s"},
 		{"on the edge", func(r *history.Run) {
 			n, _ := check.Judge(r).Get(check.NameRecovery)
 			s := n.Numbers["since decision"]
@@ -620,7 +621,21 @@ func TestOneWriter(t *testing.T) {
 	unheard := func(o *history.Operation) {
 		o.Outcome, o.Error, o.Finished = history.Info, "timeout", o.Sent.Add(200*time.Millisecond)
 	}
+	busy := func(o *history.Operation) { // told so at once, without asking the server
+		o.Outcome, o.Error, o.Finished = history.Fail, "busy", o.Sent.Add(time.Microsecond)
+	}
+	full := func(o *history.Operation) { refused(o); o.Error = "too-many-connections" }
 	const tokyo, osaka = "tokyo-mysql-1", "osaka-mysql-1"
+	both := func(a, b func(*history.Run)) func(*history.Run) { return func(r *history.Run) { a(r); b(r) } }
+	everyOther := func(change func(o *history.Operation)) func(*history.Run) {
+		n := 0
+		return canaries(tokyo, 40*time.Second, 42*time.Second, func(o *history.Operation) {
+			if n++; n%2 == 0 {
+				change(o)
+			}
+		})
+	}
+	promised := func(r *history.Run) { r.Meta.Objectives.NoZombies = true }
 	judgeTable(t, check.NameOneWriter, check.OneWriter, []bend{
 		{"good", nil, pass, "one writer (0 ms dual-writable, limit 50 ms)"},
 		{"tokyo stays writable", canaries(tokyo, 20*time.Second, 54*time.Second, taken), fail, "two writers"},
@@ -629,6 +644,9 @@ func TestOneWriter(t *testing.T) {
 		{"one canary of tokyo's among osaka's", canaries(tokyo, 40*time.Second, 40050*time.Millisecond, taken), open, "leave"},
 		{"tokyo is never heard of again", canaries(tokyo, 24*time.Second, 54*time.Second, unheard), open, "leave"},
 		{"some canaries around the cut were not heard of", canaries(tokyo, 23500*time.Millisecond, 24500*time.Millisecond, unheard), pass, "one writer"},
+		{"a canary's turn never came between two of them", both(canaries(tokyo, 40*time.Second, 42*time.Second, taken), everyOther(busy)), fail, "two writers"},
+		{"the server had no connection for some", both(canaries(tokyo, 40*time.Second, 42*time.Second, taken), everyOther(full)), fail, "two writers"},
+		{"tokyo hangs, and every canary after the one that waits is told busy", both(canaries(tokyo, 23*time.Second, 32*time.Second, busy), canaries(tokyo, 23*time.Second, 23050*time.Millisecond, unheard)), open, "leave"},
 		{"a few canaries were not heard of", canaries(osaka, 29*time.Second, 29200*time.Millisecond, unheard), pass, "one writer"},
 		{"osaka never took one", canaries(osaka, 10*time.Second, 54*time.Second, refused), open, "osaka after it"},
 		{"tokyo never took one", canaries(tokyo, 10*time.Second, 54*time.Second, refused), open, "tokyo before"},
@@ -656,6 +674,14 @@ func TestOneWriter(t *testing.T) {
 				}
 			}
 		}, fail, "1 zombie acknowledgements"},
+		{"none is promised, and some customers went on asking tokyo", promised, pass, "one writer"},
+		{"none is promised, and nobody asked tokyo any more", both(promised, func(r *history.Run) {
+			for i := range r.Operations {
+				if o := &r.Operations[i]; o.Stream != history.StreamCanary && o.Site == "tokyo" && o.Sent > at(30*time.Second) {
+					o.Site = ""
+				}
+			}
+		}), open, "requests to a deposed site"},
 	})
 	limit := bent(func(r *history.Run) {
 		canaries(tokyo, 40*time.Second, 42*time.Second, taken)(r)

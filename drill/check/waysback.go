@@ -19,7 +19,7 @@ const (
 // waysBack are the checks for which a run has evidence.
 func waysBack(run *history.Run) []Result {
 	var out []Result
-	if len(wipes(run)) > 0 {
+	if len(wipes(run)) > 0 || slices.ContainsFunc(run.Procedures(), empties) {
 		out = append(out, Salvaged(run))
 	}
 	if has(run, history.KindDatabases) {
@@ -49,12 +49,31 @@ const (
 	noteExecuted = "wiped_executed"
 	noteServing  = "serving"
 	noteSalvaged = "salvaged"
+	noteSavedPay = "salvaged_transactions"
 )
 
+// What the confirm of a whole rebuild tells of its salvage, where a person did it, whose own notes are in no journal.
+const (
+	rebuilds    = "mysql.rebuild"
+	sawSalvage  = "salvage"
+	sawServer   = "server"
+	sawSavedPay = "transactions.ndjson" // how many rows that file has
+)
+
+// globalDatabase is how the names of procedures begin that form the global database again.
+const globalDatabase = "global-database"
+
+// empties says whether a procedure that has ended has emptied a database on its way.
+func empties(p history.ProcedureRun) bool {
+	return p.Ended && !p.Undone && (strings.HasPrefix(p.Name, preparation) || strings.HasPrefix(p.Name, globalDatabase))
+}
+
 // wipes are the notes of data that were about to be thrown away.
-func wipes(run *history.Run) []history.Entry {
+func wipes(run *history.Run) []history.Entry { return wipesOf(run.Journal) }
+
+func wipesOf(journal []history.Entry) []history.Entry {
 	var out []history.Entry
-	for _, e := range run.Journal {
+	for _, e := range journal {
 		if _, ok := e.Saw[noteWiped]; ok && e.Kind == history.EntryNote {
 			out = append(out, e)
 		}
@@ -62,37 +81,107 @@ func wipes(run *history.Run) []history.Entry {
 	return out
 }
 
-// Salvaged judges whether a returned region's database was saved before it was emptied: of the transactions that it had and the serving
-// one lacked, none may be missing in the salvage. Pay transactions are acknowledged payments; any other is data all the same.
-func Salvaged(run *history.Run) Result {
-	var wrong []Finding
-	var saved int64
+// wiped is a database whose data were thrown away.
+type wiped struct {
+	entry history.Entry
+	uuid  any
+	only  history.GTIDSet // what it had and the serving one lacked
+	saved history.GTIDSet // what the salvage says that it holds
+	rows  int64           // pay transactions in the salvage's file; below 0: nobody says
+}
+
+// wipedOf reads the notes of a run. A rebuild that a person did is known by its confirm, which tells of the salvage, and by what was
+// read of the lost region when it returned: whatever of that nobody has at the end, its database alone had. Its confirm is read again
+// by every operator who comes back: the first one counts.
+func wipedOf(run *history.Run) ([]wiped, error) {
+	var out []wiped
 	for _, e := range wipes(run) {
-		sets := map[string]history.GTIDSet{}
-		for _, key := range []string{noteExecuted, noteServing, noteSalvaged} {
-			text, _ := e.Saw[key].(string)
-			if text == "none" {
-				text = ""
-			}
-			set, err := history.ParseGTIDSet(text)
-			if err != nil {
-				return Undecided(NameSalvage, fmt.Sprintf("%s of the wiped server: %v", key, err))
-			}
-			sets[key] = set
+		sets, err := setsOf(e, noteExecuted, noteServing, noteSalvaged)
+		if err != nil {
+			return nil, err
 		}
-		only := sets[noteExecuted].Subtract(sets[noteServing])
-		if left := only.Subtract(sets[noteSalvaged]); !left.Empty() {
-			wrong = append(wrong, finding(e, "step %s threw server %v away with %d pay transactions that nobody else has and nobody saved: %s",
-				e.Step, e.Saw[noteWiped], left.Count("pay"), left))
+		x := wiped{e, e.Saw[noteWiped], sets[0].Subtract(sets[1]), sets[2], -1}
+		if n, ok := e.SawNumber(noteSavedPay); ok {
+			x.rows = n
+		}
+		out = append(out, x)
+	}
+	old, now := run.Evidence.OldLedger, run.Evidence.Ledger
+	for _, p := range run.Procedures() {
+		if old == nil || now == nil || !empties(p) || len(wipesOf(p.Entries)) > 0 {
 			continue
 		}
-		saved += only.Count("pay")
+		for _, e := range p.Entries {
+			told, ok := e.Saw[sawSalvage].(map[string]any)
+			if !ok || e.Verb != rebuilds || e.Kind != history.EntryConfirm && e.Kind != history.EntryAlready {
+				continue
+			}
+			read := history.Entry{Saw: map[string]any{noteExecuted: old.Executed, noteServing: now.Executed, noteSalvaged: told[noteSalvaged]}}
+			sets, err := setsOf(read, noteExecuted, noteServing, noteSalvaged)
+			if err != nil {
+				return nil, err
+			}
+			x := wiped{e, told[sawServer], sets[0].Subtract(sets[1]), sets[2], -1}
+			if n, ok := (history.Entry{Saw: told}).SawNumber(sawSavedPay); ok {
+				x.rows = n
+			}
+			out = append(out, x)
+			break
+		}
 	}
-	says := fmt.Sprintf("%d databases were emptied, %d pay transactions that nobody else had were saved before", len(wipes(run)), saved)
+	return out, nil
+}
+
+// setsOf reads GTID sets that an entry saw. What it did not see is empty.
+func setsOf(e history.Entry, keys ...string) ([]history.GTIDSet, error) {
+	var out []history.GTIDSet
+	for _, key := range keys {
+		text, _ := e.SawText(key)
+		if text == "none" {
+			text = ""
+		}
+		set, err := history.ParseGTIDSet(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s of the wiped server: %w", key, err)
+		}
+		out = append(out, set)
+	}
+	return out, nil
+}
+
+// Salvaged judges whether a returned region's database was saved before it was emptied: of the transactions that it had and the serving
+// one lacked, none may be missing in the salvage, and the file of pay transactions must hold as many. Pay transactions are acknowledged
+// payments; any other is data all the same. Of a region that was lost under load and has returned, its database alone had some.
+func Salvaged(run *history.Run) Result {
+	all, err := wipedOf(run)
+	if err != nil {
+		return Undecided(NameSalvage, err.Error())
+	}
+	var wrong []Finding
+	var had, saved int64
+	for _, x := range all {
+		pay := x.only.Count("pay")
+		had += pay
+		switch left := x.only.Subtract(x.saved); {
+		case !left.Empty():
+			wrong = append(wrong, finding(x.entry, "step %s threw server %v away with %d pay transactions that nobody else has and nobody saved: %s",
+				x.entry.Step, x.uuid, left.Count("pay"), left))
+		case x.rows >= 0 && x.rows < pay:
+			wrong = append(wrong, finding(x.entry, "step %s threw server %v away with %d pay transactions that nobody else has, and the salvage's file holds %d",
+				x.entry.Step, x.uuid, pay, x.rows))
+		default:
+			saved += pay
+		}
+	}
+	says := fmt.Sprintf("%d databases were emptied, %d pay transactions that nobody else had were saved before", len(all), saved)
 	if len(wrong) > 0 {
 		says = wrong[0].What
 	}
-	return Conclude(NameSalvage, says, len(wrong) > 0, []Counter{{"databases emptied", int64(len(wipes(run))), 1}}, wrong)
+	evidence := []Counter{{"databases emptied", int64(len(all)), 1}}
+	if _, back := run.Return(); back {
+		evidence = append(evidence, Counter{"pay transactions that only the emptied databases had", had, 1})
+	}
+	return Conclude(NameSalvage, says, len(wrong) > 0, evidence, wrong)
 }
 
 // Errant judges whether a replica has transactions or rows that its source lacks. MySQL follows with them as well, and says nothing.

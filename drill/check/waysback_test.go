@@ -2,6 +2,7 @@ package check_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,6 +60,30 @@ func TestSalvaged(t *testing.T) {
 		}}
 	}
 	had := oldServer + ":1-9:pay:1-7"
+	saved := func(r *history.Run, rows any) *history.Run {
+		r.Journal[1].Saw["salvaged_transactions"] = rows
+		return r
+	}
+	returned := func(r *history.Run) *history.Run {
+		r.Marks = []history.Mark{{T: 1, Kind: history.KindReturn, Name: "tokyo"}}
+		return r
+	}
+	// A person's notes are his own: what is in the journal is the confirm.
+	byHand := func(bend func(r *history.Run, told map[string]any)) *history.Run {
+		told := map[string]any{"server": oldServer, "salvaged": oldServer + ":pay:5-7", "transactions.ndjson": 3.0}
+		r := returned(&history.Run{
+			Journal: []history.Entry{
+				{T: 1, Kind: history.EntryBegin, Procedure: "failback-preparation", Digest: "d"},
+				{T: 2, Kind: history.EntryConfirm, Procedure: "failback-preparation", Step: "1.1", Verb: "mysql.rebuild", Manual: true, Saw: map[string]any{"salvage": told}},
+				{T: 4, Kind: history.EntryEnd, Procedure: "failback-preparation"},
+			},
+			Evidence: history.Evidence{OldLedger: &history.LedgerRows{Executed: had}, Ledger: &history.LedgerRows{Executed: oldServer + ":1-9:pay:1-4," + newServer + ":pay:1-3"}},
+		})
+		if bend != nil {
+			bend(r, told)
+		}
+		return r
+	}
 	judgedTable(t, check.Salvaged, []judged{
 		{"it had nothing of its own", wiped(had, had+","+newServer+":1-3", "none"), pass, "1 databases were emptied, 0 pay transactions"},
 		{"all of it was saved", wiped(had, oldServer+":1-9:pay:1-4", oldServer+":pay:5-7"), pass, "3 pay transactions that nobody else had were saved"},
@@ -69,7 +94,35 @@ func TestSalvaged(t *testing.T) {
 		{"a note that cannot be read", wiped("pay", had, "none"), open, "wiped_executed of the wiped server"},
 		{"a note that says nothing", wiped(had, nil, nil), fail, "nobody saved"},
 		{"nothing was emptied", &history.Run{}, open, "databases emptied: 0 of at least 1"},
+		{"the file holds as many", saved(wiped(had, oldServer+":1-9:pay:1-4", oldServer+":pay:5-7"), 3.0), pass, "3 pay transactions"},
+		{"the file holds one less than the salvage says", saved(wiped(had, oldServer+":1-9:pay:1-4", oldServer+":pay:5-7"), 2.0), fail, "with 3 pay transactions that nobody else has, and the salvage's file holds 2"},
+		{"a region that returned had nothing of its own", returned(wiped(had, had, "none")), open, "only the emptied databases had: 0 of at least 1"},
+		{"a region that returned had some", returned(wiped(had, oldServer+":1-9:pay:1-6", oldServer+":pay:7")), pass, "1 pay transactions"},
+
+		{"by hand, and all of it was saved", byHand(nil), pass, "1 databases were emptied, 3 pay transactions"},
+		{"by hand, and one was not saved", byHand(func(r *history.Run, told map[string]any) { told["salvaged"] = oldServer + ":pay:5-6" }), fail, "with 1 pay transactions"},
+		{"by hand, and the file holds less", byHand(func(r *history.Run, told map[string]any) { told["transactions.ndjson"] = 0.0 }), fail, "holds 0"},
+		{"by hand, and nobody had read what there was", byHand(func(r *history.Run, told map[string]any) { r.Evidence.OldLedger = nil }), open, "databases emptied: 0"},
+		{"by hand, and nothing is told of a salvage", byHand(func(r *history.Run, told map[string]any) { delete(r.Journal[1].Saw, "salvage") }), open, "databases emptied: 0"},
+		{"by hand, and read again by the next operator", byHand(func(r *history.Run, told map[string]any) {
+			r.Journal = slices.Insert(r.Journal, 2, history.Entry{T: 3, Kind: history.EntryAlready, Step: "1.1", Verb: "mysql.rebuild", Saw: r.Journal[1].Saw})
+		}), pass, "1 databases were emptied"},
 	})
+
+	// A preparation that has ended is judged, note or no note; one that has not ended says nothing yet.
+	judgedAt := func(run *history.Run) bool {
+		run.Meta.Calm = true
+		_, ok := check.Judge(run).Get(check.NameSalvage)
+		return ok
+	}
+	ended := byHand(func(r *history.Run, told map[string]any) { delete(r.Journal[1].Saw, "salvage") })
+	if !judgedAt(ended) {
+		t.Error("a preparation without a note is not asked for its salvage")
+	}
+	ended.Journal = ended.Journal[:2]
+	if judgedAt(ended) {
+		t.Error("a preparation that did not come to its end is asked for its salvage")
+	}
 }
 
 func TestErrant(t *testing.T) {

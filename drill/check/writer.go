@@ -22,19 +22,19 @@ const minCanaries = 20
 //
 // Customers' payments say the same without a database: a payment that one site took after its successor had acknowledged its
 // first is a zombie acknowledgement, and counts as time for which two sites were writable. Where the scenario promises that there is
-// none, one is enough to fail.
+// none, one is enough to fail, and somebody must have asked the deposed site at all.
 func OneWriter(run *history.Run) Result {
 	o := objective.WithDefaults(run.Meta.Objectives)
 	limit := max(0, o.DualMax.D())
 	end := endOfLoad(run)
 	byNode := map[string][]history.Operation{}
 	for _, o := range run.Operations {
-		if o.Stream == history.StreamCanary && o.Sent <= end && o.Outcome != history.Info && o.Outcome != history.Shed {
+		if o.Stream == history.StreamCanary && o.Sent <= end && tells(o) {
 			byNode[o.Node] = append(byNode[o.Node], o)
 		}
 	}
 	dual, findings := together(run, byNode)
-	late := zombieAcks(run)
+	late, asked := zombieAcks(run)
 	zombies := 0
 	for _, z := range late {
 		zombies += len(z.acks)
@@ -49,6 +49,9 @@ func OneWriter(run *history.Run) Result {
 	}
 
 	evidence := canaryEvidence(run, byNode)
+	if o.NoZombies {
+		evidence = append(evidence, Counter{"customers' requests to a deposed site after its successor's first acknowledgement", asked, 1})
+	}
 	says := fmt.Sprintf("one writer (%d ms dual-writable, limit %d ms)", dual.Upper.Milliseconds(), limit.Milliseconds())
 	if dual.Upper > limit {
 		says = fmt.Sprintf("two writers for %d – %d ms (limit %d ms)", dual.Lower.Milliseconds(), dual.Upper.Milliseconds(), limit.Milliseconds())
@@ -68,6 +71,18 @@ func OneWriter(run *history.Run) Result {
 		"zombie acknowledgements": exactly(zombies, "payments"),
 	}
 	return r
+}
+
+// tells says whether a canary tells of its server. One that was told busy never asked it: the canary before it was still waiting. One
+// that the server had no connection for was turned away before anybody looked whether it may write.
+func tells(o history.Operation) bool {
+	switch o.Outcome {
+	case history.OK:
+		return true
+	case history.Fail:
+		return o.Error != "busy" && o.Error != "too-many-connections"
+	}
+	return false
 }
 
 // together adds up for how long any two nodes accepted canaries at once.
@@ -204,9 +219,11 @@ func (z zombies) by() string {
 }
 
 // zombieAcks lists, for every reign but the first, the payments that another site, or an older epoch, acknowledged after the
-// reign's first acknowledgement and before the next reign's.
-func zombieAcks(run *history.Run) (out []zombies) {
-	reigns := run.Reigns()[1:]
+// reign's first acknowledgement and before the next reign's. It also counts the requests that customers made in that time to the site
+// that had reigned before, whatever came of them.
+func zombieAcks(run *history.Run) (out []zombies, asked int64) {
+	all := run.Reigns()
+	reigns := all[1:]
 	if len(reigns) == 0 { // nobody was seen to take over; whoever else answers takes over
 		reigns = []history.Reign{{Site: run.Meta.Standby}}
 	}
@@ -235,6 +252,9 @@ func zombieAcks(run *history.Run) (out []zombies) {
 		}
 		z := zombies{ruler: r.Site, since: first.Finished}
 		for _, o := range run.Operations {
+			if payment(o) && o.Outcome != history.Shed && o.Site == all[i].Site && o.Site != r.Site && o.Sent > z.since && o.Sent < until {
+				asked++
+			}
 			if payment(o) && o.Outcome == history.OK && o.Finished > z.since && o.Finished < until &&
 				(o.Site != r.Site && (len(reigns) > 1 || o.Site == run.Meta.Active) || o.Epoch != 0 && o.Epoch < first.Epoch) {
 				z.acks = append(z.acks, o)
@@ -245,7 +265,7 @@ func zombieAcks(run *history.Run) (out []zombies) {
 			out = append(out, z)
 		}
 	}
-	return out
+	return out, asked
 }
 
 func payment(o history.Operation) bool {

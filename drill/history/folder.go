@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -126,6 +127,9 @@ func (r *Run) lines(name string, f func([]byte) error) error {
 	in := bufio.NewReaderSize(file, 1<<20)
 	for n := 1; ; n++ {
 		line, err := in.ReadBytes('\n')
+		if err != nil && !errors.Is(err, io.EOF) { // what stands behind it may be whole
+			return fmt.Errorf("load run %s: %s line %d: %w", r.Folder, name, n, err)
+		}
 		if err != nil { // what follows the last newline was cut off in the middle of a write
 			if len(line) > 0 {
 				r.Truncated = append(r.Truncated, name)

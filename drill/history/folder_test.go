@@ -2,6 +2,7 @@ package history
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -286,5 +287,24 @@ func TestMonotonic(t *testing.T) {
 	a := c.Now()
 	if b := c.Now(); b < a || a.Add(time.Second).Sub(a) != time.Second || BootID() == "unknown" {
 		t.Errorf("%d, then %d, boot %s", a, b, BootID())
+	}
+}
+
+// A file that cannot be read is no file that was cut off: what it holds may be whole, and a verdict without it would be another one.
+func TestUnreadableIsNotCutOff(t *testing.T) {
+	for _, name := range []string{OperationsFile, MarksFile, JournalFile} {
+		dir, rec := folder(t)
+		if err := rec.Close(); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.RemoveAll(path), os.MkdirAll(path, 0o755)); err != nil { // a folder opens, and gives an error when it is read
+			t.Fatal(err)
+		}
+		if run, err := Load(dir); err == nil {
+			t.Errorf("%s cannot be read, and the run was loaded, cut off: %v", name, run.Truncated)
+		} else if !strings.Contains(err.Error(), name+" line 1") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

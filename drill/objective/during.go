@@ -2,6 +2,7 @@ package objective
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kirikae/kirikae/drill/history"
@@ -21,6 +22,8 @@ type Level struct {
 	Blips     int
 	Probes    int           // sent in the window
 	Bad       int           // of these: not answered as they should within Limit
+	Late      int           // probes that are bad only because the harness sent them late; see probe.late
+	Punctual  *Level        // the same without those; nil where there are none
 	P99       time.Duration // of those that were answered, from the intended instant
 	Limit     time.Duration // L: max(3 × the baseline's p99, floor)
 	Lateness  time.Duration
@@ -41,18 +44,33 @@ func (l Level) Share() float64 {
 // until `end`, when the next thing begins. floor is the latency that counts as good however fast the steady state was.
 func During(run *history.Run, w history.Window, after time.Duration, end history.Instant, floor time.Duration) (Level, error) {
 	o := WithDefaults(run.Meta.Objectives).Recovery
-	l := Level{Window: w, Recovered: true}
 	before, ok := undisturbed(run)
 	if !ok {
-		return l, fmt.Errorf("%w: neither a fault nor a procedure began", ErrNothingToMeasure)
+		return Level{}, fmt.Errorf("%w: neither a fault nor a procedure began", ErrNothingToMeasure)
 	}
 	probes, m, err := survey(run, o, before, floor)
 	if err != nil {
-		return l, err
+		return Level{}, err
 	}
-	l.Limit, l.Lateness, l.Baseline = m.Limit, m.Lateness, m.Baseline
 	end = min(end, m.LoadEnded)
-	until := min(w.Until, end)
+	s := stretch{from: w.From, until: min(w.Until.Add(after), end), end: end}
+	l := level(w, probes, o, m, s)
+	for _, p := range probes { // as far as one decides whether an outage began in time
+		if p.late && p.sent >= s.from && p.sent <= min(s.until.Add(o.Window.D()), end) {
+			l.Late++
+		}
+	}
+	if l.Late > 0 {
+		punctual := level(w, slices.DeleteFunc(slices.Clone(probes), func(p probe) bool { return p.late }), o, m, s)
+		l.Punctual = &punctual
+	}
+	return l, nil
+}
+
+// level measures a window by probes. Outages are looked for in the stretch.
+func level(w history.Window, probes []probe, o history.Recovery, m Recovery, s stretch) Level {
+	l := Level{Window: w, Recovered: true, Limit: m.Limit, Lateness: m.Lateness, Baseline: m.Baseline}
+	until := min(w.Until, s.end)
 	l.Until = until
 
 	var inside []probe
@@ -76,12 +94,12 @@ func During(run *history.Run, w history.Window, after time.Duration, end history
 	}
 
 	o.Hold = min(o.Hold, history.Duration(back))
-	l.Episodes, l.Blips = episodes(probes, o, m, stretch{from: w.From, until: min(w.Until.Add(after), end), end: end})
+	l.Episodes, l.Blips = episodes(probes, o, m, s)
 	for _, e := range l.Episodes {
 		l.Outage = l.Outage.Plus(e.Lasted().widened(m.Lateness))
 		l.Recovered = l.Recovered && e.Ended
 	}
-	return l, nil
+	return l
 }
 
 // undisturbed is the end of the steady state: the fault, or the first procedure's begin, whichever came first.

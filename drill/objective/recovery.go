@@ -71,8 +71,12 @@ type probe struct {
 	intended, sent, finished history.Instant
 	good                     bool
 	open                     bool          // its outcome is not known
+	late                     bool          // bad, and good had it been sent when it was due: the harness was late, not the platform
 	slow                     time.Duration // finished − intended
 }
+
+// tardy is how much later than it was due a probe may be sent before that is the harness's fault.
+const tardy = 50 * time.Millisecond
 
 // RecoveryTime measures the outage of a run with the objectives' level: an outage begins with a bad probe after which less
 // than Success of the next Window is good (a single stray is a blip), and ends with the last bad probe that is followed by
@@ -138,7 +142,10 @@ func survey(run *history.Run, o history.Recovery, before history.Instant, floor 
 	m.Baseline = baselineOf(probes, o, steady, before)
 	m.Limit = max(3*m.Baseline.P99, floor)
 	for i := range probes {
-		probes[i].good = probes[i].good && probes[i].slow <= m.Limit
+		p := &probes[i]
+		answered := p.good
+		p.good = answered && p.slow <= m.Limit
+		p.late = answered && !p.good && p.sent.Sub(p.intended) > tardy && p.finished.Sub(p.sent) <= m.Limit
 	}
 	m.Baseline.hold(probes, o)
 	return probes, m, nil

@@ -310,3 +310,53 @@ func TestWithDefaults(t *testing.T) {
 		t.Errorf("a promise of no loss became %d", none.Loss.MaxCount)
 	}
 }
+
+// Probes that the harness sent late are told from probes that the platform answered late, or not at all.
+func TestLateHarness(t *testing.T) {
+	const fault, end = 6 * second, 20 * second
+	w := history.Window{Name: "w", From: 10 * second, Until: 14 * second}
+	for _, c := range []struct {
+		name      string
+		late      time.Duration // sent − intended, from 11 s to 12 s
+		took      time.Duration
+		outcome   history.Outcome
+		bad, ours bool
+	}{
+		{"sent and answered in time", 0, 5 * time.Millisecond, history.OK, false, false},
+		{"sent late", 120 * time.Millisecond, 5 * time.Millisecond, history.OK, true, true},
+		{"sent late, within what is good", 60 * time.Millisecond, 5 * time.Millisecond, history.OK, false, false},
+		{"sent a little late, and answered slowly", 40 * time.Millisecond, 90 * time.Millisecond, history.OK, true, false},
+		{"sent late, and answered slowly", 120 * time.Millisecond, 150 * time.Millisecond, history.OK, true, false},
+		{"sent late, and refused", 120 * time.Millisecond, 5 * time.Millisecond, history.Fail, true, false},
+		{"sent late, and never answered", 120 * time.Millisecond, 2 * time.Second, history.Info, true, false},
+		{"sent in time, and answered slowly", 0, 150 * time.Millisecond, history.OK, true, false},
+	} {
+		run := probed(rand.New(rand.NewPCG(1, 2)), 100, fault, 0, end)
+		n := 0
+		for i := range run.Operations {
+			if o := &run.Operations[i]; o.Intended >= 11*second && o.Intended < 12*second {
+				o.Sent, o.Outcome = o.Intended.Add(c.late), c.outcome
+				o.Finished = o.Sent.Add(c.took)
+				n++
+			}
+		}
+		l, err := During(run, w, 0, end, 100*time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad, ours := 0, 0
+		if c.bad {
+			bad = n
+		}
+		if c.ours {
+			ours = n
+		}
+		if l.Bad != bad || l.Late != ours || (l.Punctual != nil) != c.ours {
+			t.Errorf("%s: %d bad, %d of them late, %+v; expected %d and %d", c.name, l.Bad, l.Late, l.Punctual, bad, ours)
+			continue
+		}
+		if c.ours && (l.Punctual.Bad != 0 || l.Punctual.Probes != l.Probes-n || len(l.Punctual.Episodes) != 0 || len(l.Episodes) == 0) {
+			t.Errorf("%s: without them %+v", c.name, l.Punctual)
+		}
+	}
+}

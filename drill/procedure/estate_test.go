@@ -320,6 +320,8 @@ type db struct {
 	raised             int
 	tornWindow         bool // it was open to everybody in an epoch that is not its own
 	noResult           error
+	refusals           int   // of the epoch's next raises,
+	refusal            error // with this
 }
 
 func gtids(n int64) string {
@@ -345,7 +347,7 @@ func (d *db) Replication(context.Context) (Replication, error) {
 		received = ""
 	}
 	return Replication{Source: d.source, Receiving: d.receiving, Applying: d.applying, ApplyError: d.applyError, Received: received,
-		Executed: gtids(d.executed), ReadOnly: d.readOnly || d.super, PersistedWritable: !d.savedReadOnly && !d.readOnly && !d.super}, nil
+		Executed: gtids(d.executed), ReadOnly: d.readOnly || d.super, SuperReadOnly: d.super, PersistedSuperReadOnly: d.savedReadOnly, PersistedWritable: !d.savedReadOnly && !d.readOnly && !d.super}, nil
 }
 
 func (d *db) StopReceiver(context.Context) error {
@@ -392,8 +394,11 @@ func (d *db) Epoch(context.Context) (int64, string, error) {
 func (d *db) RaiseEpoch(_ context.Context, to int64, site string) error {
 	defer d.land.call()()
 	switch {
+	case d.refusals > 0:
+		d.refusals, d.super = d.refusals-1, true
+		return d.refusal
 	case d.super || d.source != "":
-		return errors.New("read-only")
+		return ErrReadOnly
 	case d.epoch < to:
 		d.epoch, d.epochSite = to, topology.Site(site)
 		d.raised++

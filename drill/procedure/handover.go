@@ -58,7 +58,7 @@ func handoverVerbs(e Estate, region func(name, says string) Input) Verbs {
 	return Verbs{
 		"handover.ready": {
 			Says:   "Looks whether both regions are fit for a handover, and notes what it saw: the serving one is the writer, the next one follows it closely, Cassandra answers in both.",
-			Inputs: []Input{serving, next, {Name: "lag", Kind: Number, Default: int64(200), Says: "Transactions that the next region may be behind"}},
+			Inputs: []Input{serving, next, {Name: "lag", Kind: Number, Default: closely, Says: "Transactions that the next region may be behind"}},
 			Bind: func(in Values) (runbook.Action, error) {
 				return ready{e, in.site("serving"), in.site("next"), in.number("lag")}, two(in, "serving", "next")
 			},

@@ -21,6 +21,8 @@ type twins struct {
 	values map[string]string
 	differ string
 	rows   int
+	fence  topology.Fence
+	lease  *judge
 }
 
 type twin struct {
@@ -30,6 +32,7 @@ type twin struct {
 	owner   topology.Site
 	writing int
 	later   func(*twin) // called before each read
+	gone    bool
 }
 
 func newTwins() *twins {
@@ -43,6 +46,8 @@ func newTwins() *twins {
 	}
 }
 
+func (w *twins) Topology() topology.Topology                        { return topology.Topology{Fence: w.fence} }
+func (w *twins) Leases() (Leases, error)                            { return w.lease, nil }
 func (w *twins) Database(site topology.Site) (Database, error)      { return w.dbs[site], nil }
 func (w *twins) Ring(topology.Site) (Ring, error)                   { return quiet{}, nil }
 func (w *twins) Params(topology.Site) (Params, error)               { return shelf{w}, nil }
@@ -86,8 +91,13 @@ func (d *twin) Replication(context.Context) (Replication, error) {
 	return d.r, nil
 }
 
-func (d *twin) Epoch(context.Context) (int64, string, error) { return d.epoch, string(d.owner), nil }
-func (d *twin) Writing(context.Context) (int, error)         { return d.writing, nil }
+func (d *twin) Epoch(context.Context) (int64, string, error) {
+	if d.gone {
+		return 0, "", fmt.Errorf("dial: %w", topology.ErrUnreachable)
+	}
+	return d.epoch, string(d.owner), nil
+}
+func (d *twin) Writing(context.Context) (int, error) { return d.writing, nil }
 func (d *twin) SetWritable(_ context.Context, on bool) error {
 	d.r.ReadOnly, d.r.SuperReadOnly, d.r.PersistedSuperReadOnly, d.r.PersistedWritable = !on, !on, !on, on
 	return nil
@@ -147,6 +157,42 @@ func TestUnfenceIsRefusedOnceTheOtherSideWasPromoted(t *testing.T) {
 	w.dbs[osaka].owner, w.dbs[osaka].epoch = osaka, 2
 	_, err = u.Act(t.Context(), &stub{})
 	says(t, err, "epoch 2 belongs to osaka")
+}
+
+// The region that was to take over may be what died: the one that served must be able to serve again, and with a witness only while the
+// lease is its own.
+func TestUnfenceWhileTheOtherSideIsDown(t *testing.T) {
+	for _, x := range []struct {
+		name string
+		bend func(*twins)
+		want string
+	}{
+		{"no fence", func(*twins) {}, ""},
+		{"it holds the lease", func(w *twins) {
+			w.fence, w.lease = topology.WitnessFence, &judge{holder: tokyo, renewed: true, until: time.Now().Add(time.Hour)}
+		}, ""},
+		{"the other one holds it", func(w *twins) {
+			w.fence, w.lease = topology.WitnessFence, &judge{holder: osaka, renewed: true, until: time.Now().Add(time.Hour)}
+		}, "osaka holds the lease"},
+		{"it is another region's replica", func(w *twins) { w.dbs[tokyo].r.Source = "osaka" }, "tokyo replicates from osaka"},
+		{"it cannot be asked itself", func(w *twins) { w.dbs[tokyo].gone = true }, "unreachable"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			w := newTwins()
+			w.dbs[tokyo].r.SuperReadOnly, w.dbs[tokyo].r.PersistedWritable, w.dbs[osaka].gone = true, false, true
+			x.bend(w)
+			u := unfence{w, tokyo, osaka}
+			saw, err := u.Act(t.Context(), &stub{})
+			says(t, err, x.want)
+			if x.want == "" && saw["osaka"] == nil {
+				t.Errorf("it is not said that osaka was not asked: %v", saw)
+			}
+			_, err = u.Confirm(t.Context(), &stub{})
+			if (err == nil) != (x.want == "") {
+				t.Errorf("confirmed: %v", err)
+			}
+		})
+	}
 }
 
 func TestDrained(t *testing.T) {

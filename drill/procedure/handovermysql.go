@@ -94,10 +94,16 @@ func (u unfence) Check(ctx context.Context) (runbook.Seen, error) {
 	return fence{u.estate, u.serving}.Check(ctx)
 }
 
-// owns refuses where another region has become the writer.
-func (u unfence) owns(ctx context.Context) error {
+// owns refuses where another region has become the writer. One that cannot be asked may be the reason why all is taken back, and must
+// not keep the only region that can serve from serving: this run has promoted nobody, or it could not be taken back. With a witness,
+// the lease says so too.
+func (u unfence) owns(ctx context.Context, saw runbook.Seen) error {
 	for _, at := range []topology.Site{u.serving, u.next} {
 		epoch, owner, err := epochOf(ctx, u.estate, at)
+		if err != nil && at == u.next && errors.Is(err, topology.ErrUnreachable) {
+			saw[string(at)] = err.Error()
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -109,22 +115,26 @@ func (u unfence) owns(ctx context.Context) error {
 	if err == nil && r.Source != "" {
 		err = fmt.Errorf("%s replicates from %s", u.serving, r.Source)
 	}
+	if err == nil {
+		_, err = leased(ctx, u.estate, u.serving)
+	}
 	return err
 }
 
 // Act implements runbook.Action.
 func (u unfence) Act(ctx context.Context, _ runbook.Notes) (runbook.Seen, error) {
-	if err := u.owns(ctx); err != nil {
-		return nil, err
+	saw := runbook.Seen{}
+	if err := u.owns(ctx, saw); err != nil {
+		return saw, err
 	}
 	db, err := u.estate.Database(u.serving)
 	if err != nil {
-		return nil, err
+		return saw, err
 	}
 	if err := db.SetWritable(ctx, true); err != nil {
-		return nil, fmt.Errorf("allow writes in %s: %w", u.serving, err)
+		return saw, fmt.Errorf("allow writes in %s: %w", u.serving, err)
 	}
-	return nil, nil
+	return saw, nil
 }
 
 // Confirm implements runbook.Action.
@@ -137,7 +147,7 @@ func (u unfence) Confirm(ctx context.Context, _ runbook.Notes) (runbook.Seen, er
 	if r.ReadOnly || !r.PersistedWritable {
 		return saw, fmt.Errorf("mysql of %s is not writable, now and after a restart", u.serving)
 	}
-	return saw, u.owns(ctx)
+	return saw, u.owns(ctx, saw)
 }
 
 // Keys of what mysql.drained journals.

@@ -17,6 +17,9 @@ const (
 	sawRows  = "rows"
 )
 
+// closely is how many transactions the next region may be behind, where nobody says otherwise.
+const closely int64 = 200
+
 // dear is the pause between two reads that ask much of the servers.
 const dear = 100 * time.Millisecond
 

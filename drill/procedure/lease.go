@@ -175,9 +175,9 @@ func (f mysqlFenced) Read(ctx context.Context) (runbook.Seen, error) {
 		}
 		return nil, fmt.Errorf("mysql of %s is not proved fenced: %w", f.region, err)
 	}
-	saw := runbook.Seen{"read_only": r.ReadOnly, "persisted_writable": r.PersistedWritable}
-	if !r.ReadOnly || r.PersistedWritable {
-		return saw, fmt.Errorf("mysql of %s is not fenced: read-only %v, writable after a restart %v", f.region, r.ReadOnly, r.PersistedWritable)
+	saw := runbook.Seen{"super_read_only": r.SuperReadOnly, "persisted": r.PersistedSuperReadOnly}
+	if !r.SuperReadOnly || !r.PersistedSuperReadOnly { // read_only alone lets operators write
+		return saw, fmt.Errorf("mysql of %s is not fenced: super_read_only %v, after a restart too %v", f.region, r.SuperReadOnly, r.PersistedSuperReadOnly)
 	}
 	return saw, nil
 }
@@ -219,8 +219,13 @@ func (t takeLease) Act(ctx context.Context, _ runbook.Notes) (runbook.Seen, erro
 	return last.saw(), forgetOverride(ctx, t.estate, t.region)
 }
 
+// Confirm: it is held, and no older decision of people lies there by which the region's guard would one day write without it.
 func (t takeLease) Confirm(ctx context.Context, _ runbook.Notes) (runbook.Seen, error) {
-	return leaseHeld{t.estate, t.region}.Read(ctx)
+	saw, err := leaseHeld{t.estate, t.region}.Read(ctx)
+	if err != nil {
+		return saw, err
+	}
+	return saw, noOverride(ctx, t.estate, t.region)
 }
 
 // Would implements runbook.Foreteller.
@@ -276,7 +281,7 @@ func (o overrideLease) Act(ctx context.Context, notes runbook.Notes) (runbook.Se
 	if errors.Is(err, ErrWitnessSilent) {
 		p, perr := o.estate.Params(o.region)
 		if perr == nil {
-			_, perr = p.Write(ctx, map[string]string{overrideKey: fmt.Sprintf("%s approved by %s: %s", o.region, by, o.why)})
+			_, perr = p.Write(ctx, map[string]string{overrideKey: fmt.Sprintf("%s approved by %s: %s %s", o.region, by, o.why, inRun(notes))})
 		}
 		if perr != nil {
 			return nil, fmt.Errorf("override the lease: %w, and the guard of %s cannot be told: %w", err, o.region, perr)
@@ -291,8 +296,23 @@ func (o overrideLease) Act(ctx context.Context, notes runbook.Notes) (runbook.Se
 	return saw, forgetOverride(ctx, o.estate, o.region)
 }
 
-func (o overrideLease) Confirm(ctx context.Context, _ runbook.Notes) (runbook.Seen, error) {
-	return mayWrite(ctx, o.estate, o.region)
+// inRun marks a decision with the run that it was made for: approved once is not approved for ever.
+func inRun(notes runbook.Notes) string { return "(run " + notes.Run() + ")" }
+
+// Confirm: the region holds the lease; or the witness is silent, and people have decided so in this very run.
+func (o overrideLease) Confirm(ctx context.Context, notes runbook.Notes) (runbook.Seen, error) {
+	saw, err := mayWrite(ctx, o.estate, o.region)
+	if err != nil {
+		return saw, err
+	}
+	text, silent := saw["override"].(string)
+	switch {
+	case !silent:
+		return saw, noOverride(ctx, o.estate, o.region)
+	case !strings.HasSuffix(text, inRun(notes)):
+		return saw, fmt.Errorf("what was decided for %s was not decided in this run: %q", o.region, text)
+	}
+	return saw, nil
 }
 
 // Would implements runbook.Foreteller.
@@ -336,6 +356,15 @@ func override(ctx context.Context, e Estate, region topology.Site) (string, erro
 	return values[overrideKey], nil
 }
 
+// noOverride says that a decision lies there although the witness answers: it would count again when that falls silent.
+func noOverride(ctx context.Context, e Estate, region topology.Site) error {
+	text, err := override(ctx, e, region)
+	if err == nil && text != "" {
+		err = fmt.Errorf("an older decision is left for the guard of %s: %q", region, text)
+	}
+	return err
+}
+
 // forgetOverride takes a decision back that was left for a guard: the witness decides again.
 func forgetOverride(ctx context.Context, e Estate, region topology.Site) error {
 	text, err := override(ctx, e, region)
@@ -374,10 +403,11 @@ func (r releaseLease) Act(ctx context.Context, _ runbook.Notes) (runbook.Seen, e
 	if err != nil {
 		return l.saw(), fmt.Errorf("release the lease of %s: %w", r.region, err)
 	}
-	return l.saw(), nil
+	return l.saw(), forgetOverride(ctx, r.estate, r.region)
 }
 
-// Confirm: the region holds nothing, not even a lease that it was asked to give up and may still write under.
+// Confirm: the region holds nothing, not even a lease that it was asked to give up and may still write under, nor a decision of people
+// that it may write without one.
 func (r releaseLease) Confirm(ctx context.Context, _ runbook.Notes) (runbook.Seen, error) {
 	l, err := readLease(ctx, r.estate)
 	if err != nil {
@@ -386,7 +416,7 @@ func (r releaseLease) Confirm(ctx context.Context, _ runbook.Notes) (runbook.See
 	if l.Holder == r.region && (!l.Released || l.Left > 0) {
 		return l.saw(), fmt.Errorf("%s still holds the lease, for another %.1f s", r.region, l.Left)
 	}
-	return l.saw(), nil
+	return l.saw(), noOverride(ctx, r.estate, r.region)
 }
 
 // passLease is a handover of the lease: what lease.release and lease.take do, without waiting for the end of anybody's lease.
@@ -432,7 +462,7 @@ func (p passLease) Confirm(ctx context.Context, _ runbook.Notes) (runbook.Seen, 
 	if p.unleased() {
 		return noLease(), nil
 	}
-	return leaseHeld{p.estate, p.to}.Read(ctx)
+	return takeLease{p.estate, p.to}.Confirm(ctx, nil)
 }
 
 // Would implements runbook.Foreteller.

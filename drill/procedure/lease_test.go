@@ -78,7 +78,7 @@ func (j *judge) Release(ctx context.Context, site topology.Site) (Lease, error) 
 // held is a land whose fence is a witness, and tokyo holds the lease for another 4 s.
 func held() witnessed {
 	l := newLand()
-	l.topology.Fence = topology.WitnessFence
+	l.back, l.topology.Fence = true, topology.WitnessFence
 	return witnessed{l, &judge{holder: tokyo, renewed: true, until: time.Now().Add(4 * time.Second), term: 1}}
 }
 
@@ -301,12 +301,15 @@ func TestLeaseOverriddenWithoutWitness(t *testing.T) {
 		if _, err := o.Act(t.Context(), &approved{by: "the chief"}); err != nil {
 			t.Fatal(err)
 		}
-		if got, want := w.values[overrideKey], "osaka approved by the chief: tokyo has no power"; got != want {
+		if got, want := w.values[overrideKey], "osaka approved by the chief: tokyo has no power (run "+(&stub{}).Run()+")"; got != want {
 			t.Errorf("left %q, want %q", got, want)
 		}
 		if _, err := o.Confirm(t.Context(), &approved{}); err != nil {
 			t.Error(err)
 		}
+		w.values[overrideKey] = "osaka approved by the chief: tokyo has no power (run last-year)"
+		_, err = o.Confirm(t.Context(), &approved{})
+		says(t, err, "was not decided in this run")
 		w.judge.silent = false
 		_, err = o.Confirm(t.Context(), &approved{}) // a witness that answers decides alone
 		says(t, err, "tokyo holds the lease")
@@ -315,6 +318,52 @@ func TestLeaseOverriddenWithoutWitness(t *testing.T) {
 		}
 		if got := w.values[overrideKey]; got != "" {
 			t.Errorf("the decision was not taken back: %q", got)
+		}
+	})
+}
+
+// What people decided while the witness was silent counts no more once it has spoken, and goes with the lease.
+func TestNoOverrideOutlivesTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := held()
+		w.others = map[string]string{overrideKey: "tokyo approved by the chief: osaka has no power (run last-year)"}
+		_, err := takeLease{w, tokyo}.Confirm(t.Context(), &stub{})
+		says(t, err, "an older decision is left for the guard of tokyo")
+		_, err = overrideLease{w, tokyo, "x"}.Confirm(t.Context(), &approved{})
+		says(t, err, "an older decision is left for the guard of tokyo")
+		p := passLease{w, tokyo, osaka}
+		if _, err := p.Act(t.Context(), &stub{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.others[overrideKey]; got != "" {
+			t.Errorf("left %q", got)
+		}
+		if _, err := p.Confirm(t.Context(), &stub{}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A guard that does not know of its lease yet forbids the writes once more, between two statements of a promotion.
+func TestPromotionIsTriedAgainWhileTheGuardForbidsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, x := range map[string]struct {
+			refusals int
+			with     error
+			want     string
+		}{
+			"read-only twice": {2, ErrReadOnly, ""}, "another refusal": {1, errors.New("no such table"), "no such table"}, "read-only for ever": {1 << 30, ErrReadOnly, "the budget ended"},
+		} {
+			w := held()
+			w.judge.holder = osaka
+			w.db.source, w.db.receiving, w.db.applying = "", false, false
+			w.db.refusals, w.db.refusal = x.refusals, x.with
+			ctx, cancel := context.WithTimeoutCause(t.Context(), 3*time.Second, errors.New("the budget ended"))
+			_, err := promote{w, osaka}.Act(ctx, &stub{})
+			cancel()
+			if says(t, err, x.want); (w.db.epoch == 2) != (x.want == "") {
+				t.Errorf("%s: epoch %d", name, w.db.epoch)
+			}
 		}
 	})
 }

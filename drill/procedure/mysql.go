@@ -212,11 +212,8 @@ func (p promote) Act(ctx context.Context, notes runbook.Notes) (runbook.Seen, er
 		return saw, err
 	}
 	if epoch == old { // once only, however often this act is done
-		if err := db.AllowOperators(ctx); err != nil {
-			return saw, fmt.Errorf("allow the operators' writes in %s: %w", p.region, err)
-		}
-		if err := db.RaiseEpoch(ctx, old+1, string(p.region)); err != nil {
-			return saw, fmt.Errorf("raise the epoch of %s from %d: %w", p.region, old, err)
+		if err := p.raise(ctx, db, old+1); err != nil {
+			return saw, err
 		}
 	}
 	if err := db.SetWritable(ctx, true); err != nil {
@@ -224,6 +221,28 @@ func (p promote) Act(ctx context.Context, notes runbook.Notes) (runbook.Seen, er
 	}
 	return runbook.Seen{sawOldEpoch: old, "epoch": old + 1}, nil
 }
+
+// raise raises the epoch. The guard of a server that was given the lease, or people's word, a moment ago may not know it yet and forbid the
+// writes once more in between: that is tried again, and nothing else is.
+func (p promote) raise(ctx context.Context, db Database, epoch int64) error {
+	err := until(ctx, func() (string, error) {
+		if err := db.AllowOperators(ctx); err != nil {
+			return "", fmt.Errorf("allow the operators' writes: %w", err)
+		}
+		err := db.RaiseEpoch(ctx, epoch, string(p.region))
+		if errors.Is(err, ErrReadOnly) {
+			return err.Error(), nil
+		}
+		return "", err
+	})
+	if err != nil {
+		return fmt.Errorf("raise the epoch of %s to %d: %w", p.region, epoch, err)
+	}
+	return nil
+}
+
+// ErrReadOnly says that a server refused to write, and has not written: it is read-only.
+var ErrReadOnly = errors.New("the server is read-only")
 
 // oldEpoch is the epoch that this run found before it raised it.
 func oldEpoch(notes runbook.Notes) (int64, bool) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/kirikae/kirikae/drill/runbook"
@@ -122,6 +123,43 @@ func (r passage) Would(ctx context.Context) (string, error) {
 	return "pass the gate, and change nothing", nil
 }
 
+// opening is the verb failback.begin: what the person in charge approves. A person may take half an hour, and the world does not wait
+// for him: the gate is read once more when it counts, and then whether both regions are fit for a handover.
+type opening struct {
+	gate passage
+	fit  ready
+}
+
+// Check implements runbook.Action.
+func (o opening) Check(ctx context.Context) (runbook.Seen, error) {
+	saw, err := o.gate.Check(ctx)
+	if err != nil {
+		return saw, err
+	}
+	fit, err := o.fit.Check(ctx)
+	maps.Copy(saw, fit)
+	return saw, err
+}
+
+// Act implements runbook.Action.
+func (o opening) Act(ctx context.Context, notes runbook.Notes) (runbook.Seen, error) {
+	if saw, err := o.gate.Act(ctx, notes); err != nil {
+		return saw, err
+	}
+	return o.fit.Act(ctx, notes)
+}
+
+// Confirm implements runbook.Action.
+func (o opening) Confirm(ctx context.Context, notes runbook.Notes) (runbook.Seen, error) {
+	if saw, err := o.gate.Confirm(ctx, notes); err != nil {
+		return saw, err
+	}
+	return o.fit.Confirm(ctx, notes)
+}
+
+// Would implements runbook.Foreteller.
+func (o opening) Would(ctx context.Context) (string, error) { return o.gate.Would(ctx) }
+
 // readinessVerbs are the verbs about whether a region may take the work back.
 func readinessVerbs(e Estate, region func(name, says string) Input) Verbs {
 	bind := func(in Values) (passage, error) {
@@ -130,14 +168,22 @@ func readinessVerbs(e Estate, region func(name, says string) Input) Verbs {
 		}
 		return passage{e, Gate{in.site("from"), in.site("to"), in.time("lag"), in.table("parameters")}}, nil
 	}
+	inputs := []Input{
+		region("from", "The region that serves"), region("to", "The region that is to take over"),
+		{Name: "lag", Kind: Time, Default: "1s", Says: "Bound of the replication lag"},
+		{Name: "parameters", Kind: Table, Default: map[string]any{}, Says: "What its parameters must be, beside those of every region that waits"},
+	}
 	return Verbs{"failback.ready": {
-		Says: "Refuses, by name, unless a region is ready to take the work over: no errant transactions, binary logs not purged, no lag, equal content in both stores, no hints, a whole ring, parameters and release right. Changes nothing.",
-		Inputs: []Input{
-			region("from", "The region that serves"), region("to", "The region that is to take over"),
-			{Name: "lag", Kind: Time, Default: "1s", Says: "Bound of the replication lag"},
-			{Name: "parameters", Kind: Table, Default: map[string]any{}, Says: "What its parameters must be, beside a batch that rests"},
+		Says:   "Refuses, by name, unless a region is ready to take the work over: no errant transactions, binary logs not purged, no lag, equal content in both stores, no hints, a whole ring, parameters and release right. Changes nothing.",
+		Inputs: inputs,
+		Bind:   func(in Values) (runbook.Action, error) { return bind(in) },
+		Read:   func(in Values) (Reader, error) { return bind(in) },
+	}, "failback.begin": {
+		Says:   "Reads the readiness gate at the moment at which the handover begins, and whether both regions are fit for it: what was read before a person's approval may be half an hour old. Changes nothing.",
+		Inputs: inputs,
+		Bind: func(in Values) (runbook.Action, error) {
+			gate, err := bind(in)
+			return opening{gate, ready{e, gate.gate.From, gate.gate.To, closely}}, err
 		},
-		Bind: func(in Values) (runbook.Action, error) { return bind(in) },
-		Read: func(in Values) (Reader, error) { return bind(in) },
 	}}
 }

@@ -75,9 +75,10 @@ type Gate struct {
 	Parameters map[string]string // what To's parameters must be, where they are not those of every region that waits
 }
 
-// waiting are the parameters of a region that waits: its batch rests.
+// waiting are the parameters of a region that waits: its batch rests, and a Cassandra node of it that loses its volume is filled again
+// instead of coming back empty (※8 of article 002's preparation, row 10).
 func waiting() map[string]string {
-	return map[string]string{batchEnabled: "false", "cluster.form": "false"}
+	return map[string]string{batchEnabled: "false", "cluster.form": "false", "cassandra.auto_bootstrap": "true", "cassandra.replace": "true"}
 }
 
 // conditionLimit is for one condition of the gate.

@@ -16,11 +16,13 @@ const (
 
 // Keys of what the rebuilding verbs journal. Judges read them (drill/check, "salvage").
 const (
-	sawWiped    = "wiped"          // server UUID of the data that were thrown away
-	sawWipedSet = "wiped_executed" // what that server had executed
-	sawServing  = "serving"        // what the serving one had executed at that moment
-	sawSalvaged = "salvaged"       // what the salvage holds of the difference; "none" where there was none
-	sawErrant   = "errant"         // transactions that a server has and its source lacks
+	sawWiped     = "wiped"                 // server UUID of the data that were thrown away
+	sawWipedSet  = "wiped_executed"        // what that server had executed
+	sawServing   = "serving"               // what the serving one had executed at that moment
+	sawSalvaged  = "salvaged"              // what the salvage holds of the difference; "none" where there was none
+	sawSavedPay  = "salvaged_transactions" // how many of the pay transactions are in the salvage's file
+	sawSavedRows = "salvaged_payments"     // and how many payments' rows
+	sawErrant    = "errant"                // transactions that a server has and its source lacks
 )
 
 // rebuildVerbs are the verbs about salvaging a returned database, and rebuilding it from the one that serves.

@@ -52,7 +52,7 @@ func (f fill) Act(ctx context.Context, _ runbook.Notes) (runbook.Seen, error) {
 			return "", err
 		}
 		if now.Executed == "" {
-			return "the server has no history yet", nil
+			return "the server has no history yet", f.broken(ctx, target)
 		}
 		return "", nil
 	})
@@ -60,6 +60,19 @@ func (f fill) Act(ctx context.Context, _ runbook.Notes) (runbook.Seen, error) {
 		return nil, fmt.Errorf("wait for the clone of %s in %s: %w", f.from, f.region, err)
 	}
 	return f.filled(ctx)
+}
+
+// broken says that the clone has ended without its data, by the server's own account: waiting would not bring them.
+func (f fill) broken(ctx context.Context, target Restorer) error {
+	c, ok := target.(Cloned)
+	if !ok {
+		return nil
+	}
+	state, failure, err := c.CloneState(ctx)
+	if err != nil || state != "Failed" {
+		return nil // a server that is going away says nothing; up waits for it
+	}
+	return fmt.Errorf("the clone failed: %s", failure)
 }
 
 // filled: the server has a history, all of it is the source's, and nobody can write there, after a restart neither.

@@ -51,6 +51,18 @@ func (p pair) read(ctx context.Context) (target, source Identity, errant history
 	return target, source, errant, err
 }
 
+// replaced says whether the region's MySQL is another server than one that was salvaged, with nothing to save: what a rebuild leaves at
+// any of its points. A server's UUID stays with its data. One that was rebuilt, served, and came back after a second loss is another
+// server as well, and has a past of its own.
+func (p pair) replaced(ctx context.Context, salvaged string) (bool, error) {
+	target, _, errant, err := p.read(ctx)
+	if err != nil {
+		return false, err
+	}
+	fresh := target.Executed == "" || errant.Empty() && target.ReadOnly && target.StaysReadOnly
+	return target.UUID != salvaged && fresh, nil
+}
+
 func minus(a, b string) (history.GTIDSet, error) {
 	x, err := history.ParseGTIDSet(a)
 	if err != nil {

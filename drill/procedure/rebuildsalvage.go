@@ -33,11 +33,18 @@ func (s save) Act(ctx context.Context, _ runbook.Notes) (runbook.Seen, error) {
 		return nil, err
 	}
 	old, err := salvage.Read(folder)
-	if err == nil && (now.UUID != old.UUID || old.Of(now.UUID, now.Executed) == nil) {
-		return s.saw(old), nil // taken of this state, or the data it was taken of are gone
-	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err // never replaced in silence
+	}
+	if err == nil {
+		replaced, err := s.replaced(ctx, old.UUID)
+		if err != nil {
+			return s.saw(old), err
+		}
+		switch same := old.Of(now.UUID, now.Executed) == nil; {
+		case replaced, same && old.Events == eventsRead:
+			return s.late(ctx, folder, old) // taken of this state, or the data it was taken of are gone
+		}
 	}
 	target, source, err := s.both()
 	if err != nil {
@@ -76,7 +83,7 @@ func (s save) Act(ctx context.Context, _ runbook.Notes) (runbook.Seen, error) {
 			rows.Transactions = append(rows.Transactions, t)
 		}
 	}
-	m.Events = "read"
+	m.Events = eventsRead
 	if rows.Events, err = s.events(ctx); err != nil {
 		m.Events = err.Error()
 	}
@@ -89,6 +96,23 @@ func (s save) Act(ctx context.Context, _ runbook.Notes) (runbook.Seen, error) {
 	}
 	return s.saw(m), nil
 }
+
+// late adds to a salvage the journal events that could not be read when it was taken, once the region's Cassandra answers.
+func (s save) late(ctx context.Context, folder string, m salvage.Manifest) (runbook.Seen, error) {
+	if m.Events == eventsRead {
+		return s.saw(m), nil
+	}
+	events, err := s.events(ctx)
+	if err != nil {
+		return s.saw(m), nil // still not: the manifest says so
+	}
+	m.Events = eventsRead
+	m, err = salvage.AddEvents(folder, m, events)
+	return s.saw(m), err
+}
+
+// eventsRead is what a manifest says of a journal that was read.
+const eventsRead = "read"
 
 // eventsWithin is for the journal of a returned region's Cassandra to answer.
 const eventsWithin = 10 * time.Second
@@ -142,7 +166,16 @@ func (s save) Confirm(ctx context.Context, _ runbook.Notes) (runbook.Seen, error
 		return s.saw(m), fmt.Errorf("read mysql of %s: %w", s.region, err)
 	}
 	if now.UUID != m.UUID {
-		return s.saw(m), nil
+		replaced, err := s.replaced(ctx, m.UUID)
+		if err == nil && !replaced {
+			err = fmt.Errorf("mysql of %s is server %s, with data of its own, and the salvage is of server %s", s.region, now.UUID, m.UUID)
+		}
+		if err == nil && m.Events != eventsRead { // its Cassandra may have come up since, with events that nobody else has
+			if events, unread := s.events(ctx); unread == nil && len(events) > 0 {
+				err = fmt.Errorf("%d journal events that only %s has were not saved", len(events), s.region)
+			}
+		}
+		return s.saw(m), err
 	}
 	if !now.ReadOnly || !now.StaysReadOnly {
 		return s.saw(m), fmt.Errorf("mysql of %s takes writes that the salvage does not have", s.region)

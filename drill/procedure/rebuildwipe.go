@@ -29,7 +29,7 @@ func (w wipe) Act(ctx context.Context, notes runbook.Notes) (runbook.Seen, error
 		return nil, fmt.Errorf("read mysql of %s: %w", w.from, err)
 	}
 	saw := runbook.Seen{sawWiped: now.UUID, sawWipedSet: now.Executed, sawServing: serving.Executed, sawSalvaged: "none"}
-	gone, err := w.gone(now.UUID, notes)
+	gone, err := w.gone(ctx, now.UUID, notes)
 	if err != nil && w.salvaged {
 		return saw, fmt.Errorf("mysql of %s is not thrown away: %w", w.region, err)
 	}
@@ -47,7 +47,7 @@ func (w wipe) Act(ctx context.Context, notes runbook.Notes) (runbook.Seen, error
 		if !now.ReadOnly {
 			return saw, fmt.Errorf("mysql of %s is not thrown away: it takes writes that the salvage does not have", w.region)
 		}
-		saw[sawSalvaged] = none(m.Missing)
+		saw[sawSalvaged], saw[sawSavedPay], saw[sawSavedRows] = none(m.Missing), m.Files[salvage.TransactionsFile].Rows, m.Files[salvage.PaymentsFile].Rows
 	}
 	if err := notes.Note(saw); err != nil {
 		return saw, err
@@ -73,11 +73,14 @@ func (w wipe) manifest() (salvage.Manifest, error) {
 	return salvage.Read(folder)
 }
 
-// gone says whether the data that had to go are gone: this server is another one. A server's UUID stays with its data.
-func (w wipe) gone(uuid string, notes runbook.Notes) (bool, error) {
+// gone says whether the data that had to go are gone: this server is another one.
+func (w wipe) gone(ctx context.Context, uuid string, notes runbook.Notes) (bool, error) {
 	if w.salvaged {
 		m, err := w.manifest()
-		return err == nil && m.UUID != uuid, err
+		if err != nil {
+			return false, err
+		}
+		return w.replaced(ctx, m.UUID)
 	}
 	noted := notes.All(sawWiped)
 	for _, u := range noted {
@@ -99,7 +102,7 @@ func (w wipe) Confirm(ctx context.Context, notes runbook.Notes) (runbook.Seen, e
 		return nil, fmt.Errorf("read mysql of %s: %w", w.region, err)
 	}
 	saw := runbook.Seen{"server": now.UUID}
-	gone, err := w.gone(now.UUID, notes)
+	gone, err := w.gone(ctx, now.UUID, notes)
 	if err == nil && !gone {
 		err = fmt.Errorf("mysql of %s is still server %s, with its old data", w.region, now.UUID)
 	}

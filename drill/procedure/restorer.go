@@ -30,6 +30,12 @@ type Restorer interface {
 	WaitExecuted(ctx context.Context, set string, d time.Duration) (bool, error)
 }
 
+// Cloned is an ability of a Restorer: it says how the last clone into it ended.
+type Cloned interface {
+	// CloneState is "" when there never was one, else "In Progress", "Completed" or "Failed", with the failure.
+	CloneState(ctx context.Context) (state, failure string, err error)
+}
+
 // Identity is what a MySQL server says of itself.
 type Identity struct {
 	UUID     string

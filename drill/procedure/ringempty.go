@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"time"
 
 	"github.com/kirikae/kirikae/drill/runbook"
+	"github.com/kirikae/kirikae/drill/salvage"
 	"github.com/kirikae/kirikae/topology"
 )
 
@@ -16,6 +18,25 @@ import (
 type empty struct {
 	estate     Estate
 	region, by topology.Site
+	unsalvaged bool // people know that what only these nodes have cannot be read any more
+}
+
+// saved refuses while a salvage of the region says that the events which only its nodes have were not read.
+func (x empty) saved() error {
+	placed, ok := x.estate.(Placed)
+	if !ok || x.unsalvaged {
+		return nil
+	}
+	m, err := salvage.Read(SalvageFolder(placed.Folder(), x.region))
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // no database of it was thrown away either
+		return nil
+	case err != nil:
+		return err
+	case m.Events != eventsRead:
+		return fmt.Errorf("the journal events that only %s has were not saved (%s): start its nodes and run mysql.salvage again, or say unsalvaged: true where they are beyond repair", x.region, m.Events)
+	}
+	return nil
 }
 
 // Writes names what the step sets.
@@ -28,6 +49,9 @@ func (x empty) Check(ctx context.Context) (runbook.Seen, error) {
 func (x empty) Act(ctx context.Context, notes runbook.Notes) (runbook.Seen, error) {
 	if _, err := stoppedAll(ctx, x.estate, x.region); err != nil {
 		return nil, fmt.Errorf("stop the nodes of %s first: %w", x.region, err)
+	}
+	if err := x.saved(); err != nil {
+		return nil, err
 	}
 	views, err := viewsOf(ctx, x.estate, x.by)
 	if err != nil {

@@ -42,10 +42,14 @@ func ringVerbs(e Estate, region func(name, says string) Input) Verbs {
 			},
 		},
 		"cassandra.empty": {
-			Says:   "Gives a region's stopped Cassandra nodes empty volumes, and waits until the ring has forgotten the old ones (twice its delay since they were removed).",
-			Inputs: []Input{region("region", "Whose nodes"), region("by", "The region that took them out of the ring")},
+			Says: "Gives a region's stopped Cassandra nodes empty volumes, and waits until the ring has forgotten the old ones (twice its delay since they were removed).",
+			Inputs: []Input{
+				region("region", "Whose nodes"),
+				region("by", "The region that took them out of the ring"),
+				{Name: "unsalvaged", Kind: Truth, Default: false, Says: "Throw the old data away although the salvage of the region says that its journal could not be read: for nodes beyond repair"},
+			},
 			Bind: func(in Values) (runbook.Action, error) {
-				return empty{e, in.site("region"), in.site("by")}, two(in, "by")
+				return empty{e, in.site("region"), in.site("by"), in.truth("unsalvaged")}, two(in, "by")
 			},
 		},
 		"cassandra.start": {

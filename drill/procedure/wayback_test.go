@@ -194,7 +194,7 @@ func (s *server) WaitExecuted(_ context.Context, set string, _ time.Duration) (b
 
 func newWayback(t *testing.T) *wayback {
 	w := &wayback{folder: t.TempDir(), app: "1", params: map[topology.Site]map[string]string{
-		osaka: {"app.release": "1", batchEnabled: "true", "cluster.form": "false"}, tokyo: {"app.release": "1", batchEnabled: "false", "cluster.form": "false"},
+		osaka: {"app.release": "1", batchEnabled: "true", "cluster.form": "false"}, tokyo: {"app.release": "1", batchEnabled: "false", "cluster.form": "false", "cassandra.auto_bootstrap": "true", "cassandra.replace": "true"},
 	}}
 	for _, id := range []topology.LinkID{{From: tokyo, To: osaka, Service: topology.ServiceMySQL}, {From: osaka, To: tokyo, Service: topology.ServiceMySQL}} {
 		w.links = append(w.links, &link{land: newLand(), id: id, layers: topology.Layers{Access: topology.Deny}})
@@ -263,6 +263,7 @@ func TestGate(t *testing.T) {
 		{"no node at all", func(w *wayback) { w.views = nil }, []string{ReadyHints, ReadyRing}, "there is no Cassandra node"},
 		{"its batch would run", func(w *wayback) { w.params[tokyo][batchEnabled] = "true" }, []string{ReadyParams}, `"true", expected "false"`},
 		{"it would form a cluster", func(w *wayback) { delete(w.params[tokyo], "cluster.form") }, []string{ReadyParams}, "cluster.form"},
+		{"a node of it that loses its volume would come back empty", func(w *wayback) { w.params[tokyo]["cassandra.replace"] = "false" }, []string{ReadyParams}, "cassandra.replace"},
 		{"another release would start", func(w *wayback) { w.params[tokyo]["app.release"] = "2" }, []string{ReadyRelease}, `tokyo would start "2"`},
 		{"another release serves", func(w *wayback) { w.app = "2" }, []string{ReadyRelease}, `says release "2"`},
 		{"nobody says which", func(w *wayback) {
@@ -331,6 +332,18 @@ func TestPassage(t *testing.T) {
 			})
 		})
 	}
+	synctest.Test(t, func(t *testing.T) { // the row that is approved reads it once more
+		w, notes := newWayback(t), &stub{}
+		a, err := Standard(w.Topology(), w)["failback.begin"].Bind(Values{"from": string(osaka), "to": string(tokyo), "lag": time.Second, "parameters": map[string]any{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.params[tokyo]["app.release"] = "2"
+		_, err = a.Act(t.Context(), notes)
+		says(t, err, ReadyRelease)
+		_, err = a.Confirm(t.Context(), notes)
+		says(t, err, "not passed the gate")
+	})
 	w := newWayback(t)
 	p := passage{w, Gate{From: osaka, To: tokyo, Lag: time.Second}}
 	w.params[tokyo]["cluster.form"] = "true" // as the handover's first row leaves it
@@ -455,6 +468,95 @@ func TestSalvageWithoutCassandra(t *testing.T) {
 	if text := fmt.Sprint(saw["events_read"]); !strings.Contains(text, "damaged") {
 		t.Errorf("%v", saw)
 	}
+}
+
+// TestLateEvents: what only the region's Cassandra has is saved once it answers, and until then nothing of it is emptied.
+func TestLateEvents(t *testing.T) {
+	w, notes := returned(t), &stub{}
+	w.rings[tokyo].err = errors.New("it is still starting")
+	r := bound(t, w, "mysql.rebuild", Values{"variant": byClone})
+	if _, err := r.Act(t.Context(), notes); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Confirm(t.Context(), notes); err != nil {
+		t.Fatal(err)
+	}
+	e := empty{estate: w, region: tokyo, by: osaka}
+	says(t, e.saved(), "it is still starting): start its nodes")
+	e.unsalvaged = true
+	says(t, e.saved(), "")
+	e.unsalvaged = false
+
+	w.rings[tokyo].err = nil // it answers now
+	_, err := r.Confirm(t.Context(), notes)
+	says(t, err, "1 journal events that only tokyo has were not saved")
+	if _, err := r.Act(t.Context(), notes); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Confirm(t.Context(), notes); err != nil {
+		t.Fatal(err)
+	}
+	says(t, e.saved(), "")
+	m, err := salvage.Read(SalvageFolder(w.folder, tokyo))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Files[salvage.EventsFile].Rows != 1 || m.Files[salvage.PaymentsFile].Rows != 1 || m.UUID != oldUUID {
+		t.Errorf("%+v", m)
+	}
+	if n := strings.Count(strings.Join(w.dbs[tokyo].did, " "), "wipe"); n != 1 {
+		t.Errorf("wiped %d times", n)
+	}
+}
+
+// TestSecondLoss: a server that was rebuilt, served and was lost has a past of its own. It is salvaged as the first one was, whose
+// salvage is kept.
+func TestSecondLoss(t *testing.T) {
+	w, notes := returned(t), &stub{}
+	r := bound(t, w, "mysql.rebuild", Values{"variant": byClone})
+	if _, err := r.Act(t.Context(), notes); err != nil {
+		t.Fatal(err)
+	}
+	s := w.dbs[tokyo] // it served, and took a payment that osaka never got
+	s.id.Executed += "," + newUUID + ":pay:1"
+	s.id.Source, s.id.Receiving, s.id.Applying, s.id.ReadOnly, s.id.StaysReadOnly = "", false, false, false, false
+	s.holds.Payments = append(slices.Clone(s.holds.Payments), salvage.Payment{Key: "second", From: 1, To: 2, Yen: 40, State: "DONE"})
+	s.log = []history.Transaction{{GTID: newUUID + ":pay:1"}}
+	_, err := r.Confirm(t.Context(), notes)
+	says(t, err, "with data of its own, and the salvage is of server "+oldUUID)
+	_, err = bound(t, w, "mysql.wipe", Values{"salvaged": true}).Act(t.Context(), notes)
+	says(t, err, "is not thrown away")
+	if _, err := bound(t, w, "mysql.salvage", Values{}).Act(t.Context(), notes); err != nil {
+		t.Fatal(err)
+	}
+	for folder, want := range map[string]salvage.Manifest{
+		SalvageFolder(w.folder, tokyo):                     {UUID: newUUID, Missing: newUUID + ":pay:1"},
+		SalvageFolder(w.folder, tokyo) + "." + oldUUID[:8]: {UUID: oldUUID, Missing: oldUUID + ":pay:6-7"},
+	} {
+		m, err := salvage.Read(folder)
+		if err != nil || m.UUID != want.UUID || m.Missing != want.Missing {
+			t.Errorf("%s: %+v, %v", folder, m, err)
+		}
+	}
+}
+
+// TestBrokenClone: a clone that failed is said at once, with the server's own words.
+func TestBrokenClone(t *testing.T) {
+	f := fill{pair: pair{returned(t), tokyo, osaka}}
+	for state, want := range map[string]string{"Failed": "the clone failed: out of disk", "In Progress": "", "Completed": "", "": ""} {
+		says(t, f.broken(t.Context(), clonedServer{state: state}), want)
+	}
+	says(t, f.broken(t.Context(), clonedServer{state: "Failed", err: topology.ErrUnreachable}), "")
+}
+
+type clonedServer struct {
+	Restorer
+	state string
+	err   error
+}
+
+func (c clonedServer) CloneState(context.Context) (string, string, error) {
+	return c.state, "out of disk", c.err
 }
 
 // TestNoLogicalCopyUnderALease: found before anything is thrown away.

@@ -46,6 +46,26 @@ func (e *engine) selfish(name string, key ed25519.PublicKey) error {
 	return nil
 }
 
+// approved is the approval under which a step may act now; nil: none. One by somebody who has come to operate this run since counts no
+// more: he would act on his own word.
+func (e *engine) approved(t task) *history.Approval {
+	return e.past.approval(t.Path, e.o.Clock.Now(), func(a history.Approval) bool { return e.selfish(a.By, e.o.Approvers[a.By]) == nil })
+}
+
+// approvables refuses, before anything is changed, an operator who goes on with a run some of whose steps are still to be approved,
+// and whom nobody could be told from: a fresh run finds that out in its preflight.
+func (e *engine) approvables() error {
+	for _, t := range forward(e.rb) {
+		if _, skipped := e.past.skipped(t); skipped || e.past.did(t.Path, history.EntryConfirm, history.EntryAlready) {
+			continue
+		}
+		if err := e.approvable(t); err != nil {
+			return fmt.Errorf("%w %s, nothing was changed: %s (%s): %w", ErrPreflight, e.rb.Name, t, t.Title, err)
+		}
+	}
+	return nil
+}
+
 // valid says why an approval cannot be accepted, or nil.
 func (e *engine) valid(a history.Approval) error {
 	if a.Digest != e.digest {
@@ -86,7 +106,7 @@ func (e *engine) approval(told context.Context, t task) error {
 		if err := e.requests(&t); err != nil {
 			return false, err
 		}
-		return e.past.approval(t.Path, e.o.Clock.Now()) != nil, nil
+		return e.approved(t) != nil, nil
 	}, func() error {
 		for i := len(e.past.entries) - 1; i >= 0; i-- {
 			switch x := e.past.entries[i]; {

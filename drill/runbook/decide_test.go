@@ -327,6 +327,51 @@ func TestApproval(t *testing.T) {
 	}
 }
 
+// Whoever goes on with a run is told from whoever approves it: without a key nobody goes on, and an approver who comes to operate it
+// cannot act on his own word.
+func TestApprovalOfAResumedRun(t *testing.T) {
+	private, public := people("Aiko", "Ben", "Chief")
+	listed := map[string]ed25519.PublicKey{"Ben": public["Ben"], "Chief": public["Chief"]}
+	path, fakes := journal(t), []*fake{{}, {}}
+	inbox := FolderInbox{Folder: filepath.Dir(path)}
+	rb := book(fakes...)
+	rb.Steps[1].Approval = time.Minute
+	now := history.Monotonic{}.Now()
+	by := func(name string, lasts time.Duration) func(Event) {
+		return func(e Event) {
+			if e.Kind != history.EntryAsk {
+				return
+			}
+			s, _ := StatusOf(entriesOf(t, path))
+			a := history.Approval{Digest: s.Digest, Run: s.Run, Step: "2", By: name, Boot: history.BootID(), Expires: now.Add(lasts)}
+			a.Sign(private[name])
+			if _, err := inbox.Send(Request{Kind: history.EntryApproved, Run: s.Run, Who: name, Approval: &a}); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	o := Options{Approvers: listed, Inbox: inbox, Clock: history.Monotonic{}}
+	with := func(who string, key ed25519.PublicKey, progress func(Event), crash Crash) Options {
+		o := o
+		o.Who, o.Key, o.Progress, o.Crash = who, key, progress, crash
+		return o
+	}
+	if err := operate(path, rb, with("Aiko", public["Aiko"], by("Ben", 2*time.Hour), Crash{"2", BeforeIntent})); err != errDied {
+		t.Fatal(err)
+	}
+	before := len(entriesOf(t, path))
+	err := operate(path, rb, with("Dora", nil, nil, Crash{}))
+	if !errors.Is(err, ErrPreflight) || !strings.Contains(err.Error(), "has shown no key") || len(entriesOf(t, path)) != before {
+		t.Errorf("without a key: %v, and %d new entries", err, len(entriesOf(t, path))-before)
+	}
+	if err := operate(path, rb, with("Ben", public["Ben"], by("Chief", time.Hour), Crash{})); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := words(entriesOf(t, path)[before:]), "begin, already 1, ask 2, approved 2, intent 2, act 2, confirm 2, end"; got != want {
+		t.Errorf("journal\n got %s\nwant %s", got, want)
+	}
+}
+
 func entriesOf(t testing.TB, path string) []history.Entry {
 	t.Helper()
 	b, err := os.ReadFile(path)

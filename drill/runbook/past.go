@@ -181,11 +181,11 @@ func (p *past) aborting(rb Runbook) (why history.Entry, yes bool) {
 	return why, false
 }
 
-// approval returns the approval under which a step may act at an instant.
-func (p *past) approval(path string, now history.Instant) *history.Approval {
+// approval returns the last approval of a step that has not expired at an instant, among those that still count; nil: none.
+func (p *past) approval(path string, now history.Instant, counts func(history.Approval) bool) *history.Approval {
 	for _, e := range slices.Backward(p.entries) {
-		if e.Kind == history.EntryApproved && e.Step == path && e.Approval != nil && now < e.Approval.Expires && e.Approval.Boot == history.BootID() {
-			return e.Approval
+		if a := e.Approval; e.Kind == history.EntryApproved && e.Step == path && a != nil && now < a.Expires && a.Boot == history.BootID() && counts(*a) {
+			return a
 		}
 	}
 	return nil
@@ -268,7 +268,7 @@ func (n *notes) Run() string { return n.e.past.name() }
 
 // ApprovedBy implements Approved.
 func (n *notes) ApprovedBy() string {
-	if a := n.e.past.approval(n.task.Path, n.e.o.Clock.Now()); a != nil {
+	if a := n.e.approved(n.task); a != nil {
 		return a.By
 	}
 	return ""

@@ -141,6 +141,11 @@ func (e *engine) run(ctx context.Context) error {
 	if err := e.decidable(); err != nil {
 		return err
 	}
+	if _, back := e.past.aborting(e.rb); !back && e.past.acted() {
+		if err := e.approvables(); err != nil {
+			return err
+		}
+	}
 	begin := history.Entry{Kind: history.EntryBegin, Digest: e.digest, Inputs: e.rb.Inputs, Attempt: e.past.begins() + 1, Planned: e.rb.Kind == Planned}
 	if e.rb.approves() {
 		begin.Key, begin.Approvers = encodeKey(e.o.Key), encodeKeys(e.o.Approvers)

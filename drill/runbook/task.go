@@ -88,7 +88,7 @@ func (e *engine) carryOut(told context.Context, t task) error {
 	if err != nil {
 		return e.fail(told, t, mark, saw, fmt.Errorf("check: %w", err))
 	}
-	if t.Approval > 0 && e.past.approval(t.Path, e.o.Clock.Now()) == nil {
+	if t.Approval > 0 && e.approved(t) == nil {
 		if err := mark(history.EntryAsk, saw, nil); err != nil {
 			return e.wrap(t, err)
 		}

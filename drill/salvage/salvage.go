@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -203,20 +204,49 @@ func Write(folder string, m Manifest, rows Rows) (Manifest, error) {
 		}
 		m.Files[name] = f
 	}
-	b, err := json.MarshalIndent(m, "", "  ")
+	return m, finish(folder, part, m)
+}
+
+// AddEvents puts events into a salvage that was taken without them, with its other files as they are. Like Write it appears as a whole.
+func AddEvents(folder string, m Manifest, events []history.EventRow) (Manifest, error) {
+	part := folder + ".part"
+	if err := errors.Join(os.RemoveAll(part), os.MkdirAll(part, 0o755)); err != nil {
+		return m, fmt.Errorf("add to the salvage: %w", err)
+	}
+	m.Files = maps.Clone(m.Files)
+	for name := range m.Files {
+		b, err := os.ReadFile(filepath.Join(folder, name))
+		if err == nil {
+			err = flushed(filepath.Join(part, name), b)
+		}
+		if err != nil {
+			return m, fmt.Errorf("add to the salvage: %w", err)
+		}
+	}
+	f, err := lines(part, EventsFile, events)
 	if err != nil {
-		return m, fmt.Errorf("write salvage: %w", err)
+		return m, fmt.Errorf("add to the salvage: %w", err)
 	}
-	if err := flushed(filepath.Join(part, ManifestFile), append(b, '\n')); err != nil {
-		return m, fmt.Errorf("write salvage: %w", err)
+	m.Files[EventsFile] = f
+	return m, finish(folder, part, m)
+}
+
+// finish writes the manifest into part, and puts part in folder's place.
+func finish(folder, part string, m Manifest) error {
+	b, err := json.MarshalIndent(m, "", "  ")
+	if err == nil {
+		err = flushed(filepath.Join(part, ManifestFile), append(b, '\n'))
 	}
-	if err := aside(folder, m.UUID); err != nil {
-		return m, fmt.Errorf("write salvage: %w", err)
+	if err == nil {
+		err = aside(folder, m.UUID)
 	}
-	if err := os.Rename(part, folder); err != nil {
-		return m, fmt.Errorf("write salvage: %w", err)
+	if err == nil {
+		err = os.Rename(part, folder)
 	}
-	return m, sync(filepath.Dir(folder))
+	if err != nil {
+		return fmt.Errorf("write salvage: %w", err)
+	}
+	return sync(filepath.Dir(folder))
 }
 
 // aside makes room: what stands in folder is removed if it is of the same server, and kept under another name if not.

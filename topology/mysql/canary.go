@@ -79,9 +79,10 @@ func class(err error) string {
 	var wire net.Error
 	switch {
 	case errors.As(err, &refusal):
-		switch refusal.Number {
-		case 1290, 1792, 1836:
+		if ReadOnly(err) {
 			return "read-only"
+		}
+		switch refusal.Number {
 		case 1040:
 			return "too-many-connections"
 		case 1053:

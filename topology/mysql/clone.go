@@ -20,8 +20,9 @@ type CloneState struct {
 // cannotRestart is how a server ends a CLONE that worked and that nobody restarts it after: it exits.
 const cannotRestart = 3707
 
-// enableClone loads the clone plugin where it is not loaded yet. It stays loaded after a restart.
-func enableClone(ctx context.Context, c *sql.Conn) error {
+// enableClone loads the clone plugin where the server was not started with it, as renderConfig's are. It stays loaded after a restart.
+// first is what has to be said before, for it to be allowed.
+func enableClone(ctx context.Context, c *sql.Conn, first ...string) error {
 	const alreadyThere = 1125
 	var active int
 	if err := c.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.plugins WHERE plugin_name = 'clone' AND plugin_status = 'ACTIVE'").Scan(&active); err != nil {
@@ -29,6 +30,9 @@ func enableClone(ctx context.Context, c *sql.Conn) error {
 	}
 	if active > 0 {
 		return nil
+	}
+	if err := run(ctx, c, first...); err != nil {
+		return err
 	}
 	if _, err := c.ExecContext(ctx, "INSTALL PLUGIN clone SONAME 'mysql_clone.so'"); err != nil && number(err) != alreadyThere {
 		return err
@@ -52,11 +56,9 @@ func (s *Server) OfferClone(ctx context.Context) error {
 func (s *Server) CloneFrom(ctx context.Context, host string, port int, secret string) error {
 	err := s.do(ctx, fmt.Sprintf("clone %s", net.JoinHostPort(host, fmt.Sprint(port))), func(ctx context.Context, c *sql.Conn) error {
 		defer discard(c)
-		statements := []string{"SET SESSION sql_log_bin = 0", "SET GLOBAL super_read_only = OFF"} // read_only stays: operators only
-		if err := run(ctx, c, statements...); err != nil {
-			return err
-		}
-		if err := enableClone(ctx, c); err != nil {
+		// Where the plugin is there, nothing that follows writes a row, or is refused by a server that is read-only: nothing races with a
+		// guard that keeps it so.
+		if err := enableClone(ctx, c, "SET SESSION sql_log_bin = 0", "SET GLOBAL super_read_only = OFF"); err != nil { // read_only stays: operators only
 			return err
 		}
 		return run(ctx, c,

@@ -21,7 +21,7 @@ type NodeOptions struct {
 	DataDir  string // absolute
 	Address  string // IP address that it listens on; port 3306
 	ServerID uint32 // unique in the world
-	ReadOnly bool   // start super_read_only. What SET PERSIST stored in the data folder wins over it
+	ReadOnly bool   // start super_read_only, whatever SET PERSIST has stored: what a lost server held is read, and not written
 }
 
 // Socket is the path of the server's unix socket, for Open. Root has no password and can come in by it only.
@@ -54,6 +54,9 @@ func Command(in provision.MySQL, o NodeOptions) topology.Command {
 func renderConfig(o NodeOptions) string {
 	var b strings.Builder
 	b.WriteString("[mysqld]\n")
+	if o.ReadOnly { // one that was promoted has its writability persisted, which wins over this file
+		b.WriteString("persisted_globals_load = OFF\n")
+	}
 	for _, kv := range [][2]string{
 		{"datadir", option(o.DataDir)},
 		{"socket", socketName},
@@ -61,6 +64,7 @@ func renderConfig(o NodeOptions) string {
 		{"bind_address", o.Address},
 		{"port", strconv.Itoa(topology.ServiceMySQL.Port())},
 		{"mysqlx", "OFF"},
+		{"plugin_load_add", "mysql_clone.so"}, // installing it later would write, which a server that is rebuilt may not
 		{"skip_name_resolve", "ON"},
 		{"max_connections", "200"},
 

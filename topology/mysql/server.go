@@ -157,6 +157,17 @@ func number(err error) uint16 {
 	return 0
 }
 
+// ReadOnly says whether a server refused to write because it, or the transaction, is read-only: nothing was written then.
+func ReadOnly(err error) bool {
+	switch number(err) {
+	case 1290, // read_only, super_read_only, offline_mode
+		1792, // transaction is read only
+		1836: // the server runs in read-only mode
+		return true
+	}
+	return false
+}
+
 // discard throws a connection away instead of giving it back: its session must not serve another verb.
 func discard(c *sql.Conn) { _ = c.Raw(func(any) error { return driver.ErrBadConn }) }
 

@@ -312,6 +312,7 @@ func (w *world) evidence() {
 	}
 	if w.lost {
 		e.OldLedger, e.OldJournal = &old, &oldEvents
+		w.salvage(old.Executed, e.Ledger.Executed)
 	}
 	e.API, e.Charges = slices.Clone(e.Ledger.Payments), w.charges
 	e.StartFacts = facts()
@@ -320,6 +321,23 @@ func (w *world) evidence() {
 	e.Facts = maps.Clone(e.StartFacts)
 	epoch := fmt.Sprint(w.spells[len(w.spells)-1].Epoch)
 	e.Facts["epoch"], e.Facts[site+".params.epoch"] = epoch, epoch
+}
+
+// salvage tells, where Tokyo's database was rebuilt, that all that it alone had was saved before.
+func (w *world) salvage(had, kept string) {
+	has, err1 := history.ParseGTIDSet(had)
+	serving, err2 := history.ParseGTIDSet(kept)
+	if err := cmp.Or(err1, err2); err != nil {
+		panic("historytest: " + err.Error())
+	}
+	only := has.Subtract(serving)
+	for i, e := range w.run.Journal {
+		if e.Verb == "mysql.rebuild" && e.Kind == history.EntryConfirm {
+			w.run.Journal[i].Saw = map[string]any{"salvage": map[string]any{
+				"server": TokyoUUID, "salvaged": only.String(), "transactions.ndjson": float64(only.Count("pay")),
+			}}
+		}
+	}
 }
 
 // lose tells of Tokyo's loss, as Good does, and of the links' healing when it returns.
