@@ -12,7 +12,7 @@ Feature: Payments are interrupted
     Given interrupted payments are reconciled once they are 5 s old
     And the platform of "two-region.yaml" is up
     And customers make 50 payments a second, 10 % of them ignore the DNS TTL
-    And 100 write probes a second measure the outage
+    And 60 write probes a second measure the outage
     And 10 payment keys a second are repeated on purpose
     And the steady state has held for 5 s
     And journal events of tokyo reach osaka 1 s late
@@ -42,7 +42,7 @@ Feature: Payments are interrupted
     Given interrupted payments are reconciled once they are 5 s old
     And the platform of "two-region.yaml" is up
     And customers make 50 payments a second, 10 % of them ignore the DNS TTL
-    And 100 write probes a second measure the outage
+    And 60 write probes a second measure the outage
     And 10 payment keys a second are repeated on purpose
     And the reconciler is at work in tokyo
     And the steady state has held for 5 s

@@ -9,8 +9,8 @@ Feature: Known bad
   @no_drain
   Scenario: The procedure promotes without draining what was received
     Given the platform of "two-region.yaml" is up
-    And customers make 50 payments a second, 10 % of them ignore the DNS TTL
-    And 100 write probes a second measure the outage
+    And customers make 30 payments a second, 10 % of them ignore the DNS TTL
+    And 60 write probes a second measure the outage
     And 5 payment keys a second are repeated on purpose
     And the steady state has held for 5 s
     And osaka applies what it receives 2 s late
@@ -25,8 +25,8 @@ Feature: Known bad
   Scenario: The app acknowledges before it commits
     Given the app has the defect "ack-before-commit"
     And the platform of "two-region.yaml" is up
-    And customers make 50 payments a second, 10 % of them ignore the DNS TTL
-    And 100 write probes a second measure the outage
+    And customers make 30 payments a second, 10 % of them ignore the DNS TTL
+    And 60 write probes a second measure the outage
     And 5 payment keys a second are repeated on purpose
     And the steady state has held for 5 s
     When tokyo is lost
@@ -40,9 +40,9 @@ Feature: Known bad
   Scenario: The app asks the acquirer with a new request key for every attempt
     Given the app has the defect "new-request-key"
     And the platform of "two-region.yaml" is up
-    And customers make 50 payments a second, 10 % of them ignore the DNS TTL
-    And 100 write probes a second measure the outage
-    And 20 payment keys a second are repeated on purpose
+    And customers make 30 payments a second, 10 % of them ignore the DNS TTL
+    And 60 write probes a second measure the outage
+    And 15 payment keys a second are repeated on purpose
     And the steady state has held for 5 s
     And replication from tokyo to osaka lags by at least 300 ms
     When tokyo is lost
@@ -55,8 +55,8 @@ Feature: Known bad
   @zombie
   Scenario: Tokyo is isolated but alive, and nobody fences it
     Given the platform of "two-region.yaml" is up
-    And customers make 50 payments a second, 20 % of them ignore the DNS TTL
-    And 100 write probes a second measure the outage
+    And customers make 30 payments a second, 20 % of them ignore the DNS TTL
+    And 60 write probes a second measure the outage
     And 5 payment keys a second are repeated on purpose
     And the steady state has held for 5 s
     When tokyo is isolated from osaka but stays alive
@@ -70,8 +70,8 @@ Feature: Known bad
   Scenario: The fault API answers OK while traffic goes around the proxy
     Given traffic between the sites goes around the proxies
     And the platform of "two-region.yaml" is up
-    And customers make 50 payments a second, 10 % of them ignore the DNS TTL
-    And 100 write probes a second measure the outage
+    And customers make 30 payments a second, 10 % of them ignore the DNS TTL
+    And 60 write probes a second measure the outage
     And 5 payment keys a second are repeated on purpose
     And the steady state has held for 5 s
     When tokyo is lost
@@ -98,8 +98,8 @@ Feature: Known bad
   @operator_killed
   Scenario: The operator dies after the act of step 2, before it is recorded, and the procedure is resumed
     Given the platform of "two-region.yaml" is up
-    And customers make 50 payments a second, 10 % of them ignore the DNS TTL
-    And 100 write probes a second measure the outage
+    And customers make 30 payments a second, 10 % of them ignore the DNS TTL
+    And 60 write probes a second measure the outage
     And 5 payment keys a second are repeated on purpose
     And the steady state has held for 10 s
     And the DNS record "campaign" is added, younger than the procedure
@@ -116,8 +116,8 @@ Feature: Known bad
   @dead_is_fenced
   Scenario: The fence was confirmed while Tokyo was down; the operator dies, and Tokyo reboots
     Given the platform of "two-region.yaml" is up
-    And customers make 50 payments a second, 20 % of them ignore the DNS TTL
-    And 100 write probes a second measure the outage
+    And customers make 30 payments a second, 20 % of them ignore the DNS TTL
+    And 60 write probes a second measure the outage
     And 5 payment keys a second are repeated on purpose
     And the steady state has held for 5 s
     When tokyo is lost

@@ -310,6 +310,21 @@ func (d database) Replication(ctx context.Context) (procedure.Replication, error
 	}, nil
 }
 
+// RaiseEpoch implements procedure.Database.
+func (d database) RaiseEpoch(ctx context.Context, to int64, site string) error {
+	err := d.Server.RaiseEpoch(ctx, to, site)
+	if mysql.ReadOnly(err) {
+		return fmt.Errorf("%w: %w", procedure.ErrReadOnly, err)
+	}
+	return err
+}
+
+// CloneState implements procedure.Cloned.
+func (d database) CloneState(ctx context.Context) (state, failure string, err error) {
+	s, err := d.Server.CloneState(ctx)
+	return s.State, s.Error, err
+}
+
 // ring is one region's Cassandra as procedures use it.
 type ring struct {
 	e    *Estate

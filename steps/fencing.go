@@ -13,6 +13,8 @@ import (
 	"github.com/kirikae/kirikae/drill/procedure"
 	"github.com/kirikae/kirikae/payment/fence"
 	"github.com/kirikae/kirikae/topology"
+	"github.com/kirikae/kirikae/topology/hosted"
+	"github.com/kirikae/kirikae/topology/local"
 )
 
 // fencingSentences are the sentences about what a region that is cut off may still do, with and without a witness.
@@ -59,7 +61,8 @@ func (d *Drill) isolatedOneWay(ctx context.Context, site, from string) error {
 	return d.inject(ctx, topology.Site(site), fault.Isolation{Site: topology.Site(site), From: topology.Site(from), Witness: true, OneWay: true})
 }
 
-// flap cuts a region's links off and heals them, some times. Each time is a fault of its own, and attested.
+// flap cuts a region's links off and heals them, some times. Each time is a fault of its own, and attested. A MySQL that its guard had
+// to kill meanwhile is started again.
 func (d *Drill) flap(ctx context.Context, site, from, times, down, up string) error {
 	cut, err := duration(down)
 	if err != nil {
@@ -88,10 +91,32 @@ func (d *Drill) flap(ctx context.Context, site, from, times, down, up string) er
 			return err
 		}
 		d.say("fault", "flap %d: %d links were cut for %s", i+1, len(f.Links), cut)
+		if err := d.restartKilled(ctx, topology.Site(site), i+1); err != nil {
+			return err
+		}
 		if err := pass(ctx, healed); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// restartKilled starts a region's MySQL if it has ended: a guard kills one that does not become read-only before its lease ends, by
+// design, and whoever is on duty starts it again. Nothing else does, and the region would not come back.
+func (d *Drill) restartKilled(ctx context.Context, site topology.Site, flap int) error {
+	n, err := d.estate.only(site, topology.MySQL)
+	if err != nil {
+		return err
+	}
+	state, err := n.State(ctx)
+	if err != nil || state != topology.Stopped {
+		return err
+	}
+	if err := n.Start(ctx); err != nil {
+		return fmt.Errorf("start %s again after flap %d: %w", n.Name(), flap, err)
+	}
+	d.record.Mark(history.KindNote, fmt.Sprintf("%s was found stopped after flap %d, and was started again", n.Name(), flap), nil)
+	d.say("world", "%s was found stopped after flap %d, and was started again", n.Name(), flap)
 	return nil
 }
 
@@ -198,17 +223,23 @@ func (d *Drill) agentKilled(ctx context.Context, site string) error {
 	return nil
 }
 
-// guardOf reads what the guard of a MySQL says of itself, where that is a file of this machine.
+// guardOf reads what the guard of a MySQL says of itself, where it is a process of its own on this machine: in runtime local, where
+// not finding it is an error. Elsewhere it is the first process of a container, and is not looked for.
 func (d *Drill) guardOf(n topology.Node) (s fence.Status, found bool, err error) {
-	files, err := filepath.Glob(filepath.Join(d.folder, "*", "*", n.Name()+".guard"))
-	if err == nil && len(files) == 0 {
-		files, err = filepath.Glob(filepath.Join(d.folder, "*", n.Name()+".guard"))
+	if d.runtime.Name() != local.Name {
+		return s, false, nil
 	}
-	if err != nil || len(files) == 0 {
-		return s, false, err
+	f, err := hosted.ReadFile(d.folder)
+	if err == nil {
+		s, err = fence.ReadStatus(filepath.Join(f.State, "data", n.Name()+".guard")) // beside the node's data, see topology/local
 	}
-	s, err = fence.ReadStatus(files[0])
-	return s, err == nil, err
+	if err == nil && (s.Guard <= 1 || s.Mysqld <= 1) { // 0 would be this process and all of its group
+		err = fmt.Errorf("its status names the processes %d and %d", s.Guard, s.Mysqld)
+	}
+	if err != nil {
+		return s, false, fmt.Errorf("find the fencing agent of %s by %s: %w", n.Name(), hosted.WorldFile(relative(d.folder)), err)
+	}
+	return s, true, nil
 }
 
 func (d *Drill) witnessKilled(ctx context.Context) error {

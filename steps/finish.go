@@ -245,6 +245,7 @@ func startAlone(ctx context.Context, n topology.Node) error {
 
 // worldDown ends the world and everything in it. Harmless when repeated.
 func (d *Drill) worldDown() {
+	d.interrupted.told.stop() // it asks by what is closed here
 	if d.process == nil {
 		return
 	}

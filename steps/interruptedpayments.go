@@ -216,11 +216,12 @@ func (d *Drill) startReconciler(ctx context.Context, site string) error {
 	if err != nil {
 		return err
 	}
+	e := d.estate // the drill lets go of it while it is asked
 	d.interrupted.told.follow(d.ctx, func(ctx context.Context) ([]history.ReconcileRun, error) {
 		var s struct {
 			Reports []history.ReconcileRun `json:"reports"`
 		}
-		err := d.estate.call(ctx, http.MethodGet, url+"/status", nil, nil, &s)
+		err := e.call(ctx, http.MethodGet, url+"/status", nil, nil, &s)
 		return s.Reports, err
 	})
 	d.say("reconcile", "%s is at work", n.Name())

@@ -40,10 +40,10 @@ func promiseNoneLost(p *promised, args []string) error {
 func promisePlanned(p *promised, args []string) error {
 	d, err := duration(args[0])
 	if args[1] != "failback" {
-		p.meta.Objectives.PlannedMax = history.Duration(d)
+		p.meta.Objectives.PlannedMax = stated(history.Duration(d))
 	}
 	if args[1] != "planned switchover" {
-		p.meta.Objectives.FailbackMax = history.Duration(d)
+		p.meta.Objectives.FailbackMax = stated(history.Duration(d))
 	}
 	return err
 }
@@ -62,7 +62,7 @@ func promiseLevelOf(p *promised, args []string) error {
 
 func promiseFloor(p *promised, args []string) error {
 	d, err := duration(args[0])
-	p.meta.Objectives.LevelFloor = history.Duration(d)
+	p.meta.Objectives.LevelFloor = stated(history.Duration(d))
 	return err
 }
 

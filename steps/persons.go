@@ -3,6 +3,7 @@ package steps
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -37,7 +38,7 @@ type asked struct {
 // asks finds what the operator waits for now: what the newest entry about any step says.
 func asks(journal []history.Entry) (asked, bool) {
 	for i, e := range slices.Backward(journal) {
-		if e.Step == "" {
+		if e.Step == "" || e.Kind == history.EntryRejected { // an approval that was not accepted leaves the step waiting for another
 			continue
 		}
 		_, undo := e.Undoes()
@@ -47,23 +48,54 @@ func asks(journal []history.Entry) (asked, bool) {
 	return asked{}, false
 }
 
+// personTries is how often a person tries, in all, what is asked for.
+const personTries = 3
+
+// errand is one thing that was asked for, and what came of it so far.
+type errand struct {
+	done   bool
+	failed int
+	err    error   // of the last try
+	notes  *memory // what the person saw himself: the next try knows of the one before
+}
+
 // attend plays the scripted persons while an operator is at work: whatever it waits for is done once the person's reaction time
 // has passed. duty ends with the operator; what a person has begun by then he finishes, within ctx.
 func (d *Drill) attend(duty, ctx context.Context, name string) {
-	answered := map[int]bool{}
+	errands := map[int]*errand{} // by entry of the journal
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		if a, ok := d.askedNow(); ok && !answered[a.entry] {
-			answered[a.entry] = true
-			d.answer(duty, ctx, name, a)
+	for duty.Err() == nil {
+		if a, ok := d.askedNow(); ok {
+			if errands[a.entry] == nil {
+				errands[a.entry] = &errand{notes: &memory{folder: d.folder, step: a.step}}
+			}
+			d.try(duty, ctx, name, a, errands[a.entry])
 		}
 		select {
 		case <-tick.C:
 		case <-duty.Done():
-			return
 		}
 	}
+}
+
+// try tries once more what is asked for, unless that is done. If it is still asked for after the last try, the drill ends with what
+// that one met: the operator would wait for its whole budget, and say only that nobody did it.
+func (d *Drill) try(duty, ctx context.Context, name string, a asked, e *errand) {
+	if e.done {
+		return
+	}
+	if e.failed == personTries {
+		e.done = true
+		d.cancel(fmt.Errorf("step %s: given up after %d tries: %w", a.step, e.failed, e.err))
+		return
+	}
+	e.err = d.answer(duty, ctx, name, a, e.notes)
+	if e.done = e.err == nil; e.done {
+		return
+	}
+	e.failed++
+	d.say("person", "step %s, try %d of %d: %v", a.step, e.failed, personTries, e.err)
 }
 
 func (d *Drill) askedNow() (asked, bool) {
@@ -75,30 +107,25 @@ func (d *Drill) askedNow() (asked, bool) {
 }
 
 // answer does what is asked for, unless nobody asks any more when the reaction time has passed, or nobody is there to do it.
-func (d *Drill) answer(duty, ctx context.Context, name string, a asked) {
+func (d *Drill) answer(duty, ctx context.Context, name string, a asked, notes *memory) error {
 	reaction := d.person
 	if a.approval {
 		reaction = d.approver
 	}
 	if reaction == 0 || pass(duty, reaction) != nil {
-		return
+		return nil
 	}
 	if now, ok := d.askedNow(); !ok || now != a {
-		return
+		return nil
 	}
-	var err error
 	if a.approval {
-		err = d.approve(ctx, a)
-	} else {
-		err = d.doByHand(ctx, name, a)
+		return d.approve(ctx, a)
 	}
-	if err != nil {
-		d.say("person", "step %s: %v", a.step, err) // the operator waits on, and says so
-	}
+	return d.doByHand(ctx, name, a, notes)
 }
 
 // doByHand is the person on duty: what the step's verb would do, done by a person.
-func (d *Drill) doByHand(ctx context.Context, name string, a asked) error {
+func (d *Drill) doByHand(ctx context.Context, name string, a asked, notes *memory) error {
 	rb, err := BindProcedure(name, nil, d.world.Topology(), d.estate.In(d.folder))
 	if err != nil {
 		return err
@@ -119,7 +146,7 @@ func (d *Drill) doByHand(ctx context.Context, name string, a asked) error {
 	}
 	began := time.Now()
 	d.say("person", "%s does step %s by hand: %s", dutyPerson, s.Path, s.Title)
-	notes := &memory{folder: d.folder, procedure: rb.Name, step: s.Path}
+	notes.procedure = rb.Name
 	_, err = action.Act(ctx, notes)
 	did := history.PersonData{Who: dutyPerson, Did: fmt.Sprintf("%s by hand, in %.1f s", verb, time.Since(began).Seconds())}
 	if err != nil {
@@ -130,7 +157,8 @@ func (d *Drill) doByHand(ctx context.Context, name string, a asked) error {
 }
 
 // pointRecords points every record of the zone that leads to one site at another. The list comes from the zone as it is now:
-// records younger than any procedure file count too (002, row 8, why it is manual).
+// records younger than any procedure file count too (002, row 8, why it is manual). One that cannot be changed does not keep
+// the others, and is left for the next try.
 func (d *Drill) pointRecords(ctx context.Context, from, to topology.Site) error {
 	records, err := d.world.Zone().Records(ctx)
 	if err != nil {
@@ -138,22 +166,25 @@ func (d *Drill) pointRecords(ctx context.Context, from, to topology.Site) error 
 	}
 	did := history.PersonData{Who: dutyPerson, Did: "pointed DNS records at " + string(to)}
 	oldest := oldestRecord(records)
+	var failed []error
 	for _, r := range records {
 		if r.Site != from {
 			continue
 		}
 		if err := d.world.Zone().Point(ctx, r.Name, to); err != nil {
-			d.say("person", "cannot change %s: %v", r.Name, err)
-			continue // the step's confirm will miss it and say so
+			failed = append(failed, fmt.Errorf("point %s at %s: %w", r.Name, to, err))
+			continue
 		}
 		did.Records = append(did.Records, r.Name)
 		if r.Added.After(oldest.Add(time.Second)) {
 			did.Young = append(did.Young, r.Name)
 		}
 	}
-	d.record.Mark(history.KindPerson, "dns", did)
-	d.say("person", "%s points %d records at %s: %s", dutyPerson, len(did.Records), to, strings.Join(did.Records, " "))
-	return nil
+	if len(did.Records) > 0 || len(failed) == 0 {
+		d.record.Mark(history.KindPerson, "dns", did)
+		d.say("person", "%s points %d records at %s: %s", dutyPerson, len(did.Records), to, strings.Join(did.Records, " "))
+	}
+	return errors.Join(failed...)
 }
 
 // oldestRecord is when the zone was made: what was added later is younger than the procedure.

@@ -1,35 +1,29 @@
 package steps
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kirikae/kirikae/drill/history"
 	"github.com/kirikae/kirikae/drill/runbook"
+	"github.com/kirikae/kirikae/topology"
 )
 
 // TestMemory: a person who does a step knows what the operators journalled about it, and keeps his own notes as a journal would.
 func TestMemory(t *testing.T) {
 	folder := t.TempDir()
-	var journal []byte
-	for _, e := range []history.Entry{
-		{T: 1, Kind: history.EntryBegin, Procedure: "p", Digest: "0123456789abcdef"},
-		{T: 2, Kind: history.EntryWait, Procedure: "p", Step: "1", Manual: true, Saw: map[string]any{"led": []string{"a"}}},
-		{T: 3, Kind: history.EntryWait, Procedure: "q", Step: "1", Manual: true, Saw: map[string]any{"led": "of another procedure"}},
-	} {
-		line, err := json.Marshal(e)
-		if err != nil {
-			t.Fatal(err)
-		}
-		journal = append(append(journal, line...), '\n')
-	}
-	if err := os.WriteFile(filepath.Join(folder, history.JournalFile), journal, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	writeJournal(t, folder,
+		history.Entry{T: 1, Kind: history.EntryBegin, Procedure: "p", Digest: "0123456789abcdef"},
+		history.Entry{T: 2, Kind: history.EntryWait, Procedure: "p", Step: "1", Manual: true, Saw: map[string]any{"led": []string{"a"}}},
+		history.Entry{T: 3, Kind: history.EntryWait, Procedure: "q", Step: "1", Manual: true, Saw: map[string]any{"led": "of another procedure"}},
+	)
 	m := &memory{folder: folder, procedure: "p", step: "1"}
 	if !strings.HasPrefix(m.Run(), "0123456789ab-") {
 		t.Errorf("run %q", m.Run())
@@ -87,5 +81,125 @@ func TestInNames(t *testing.T) {
 		if got := inNames(text, known); got != want {
 			t.Errorf("%s: %s, want %s", text, got, want)
 		}
+	}
+}
+
+// console is a program in the place of kirikae that fails some times, and counts how often it was called.
+func console(t *testing.T, failures int) (program string, calls func() int) {
+	t.Helper()
+	dir := t.TempDir()
+	program, count := filepath.Join(dir, "kirikae"), filepath.Join(dir, "calls")
+	script := fmt.Sprintf("#!/bin/sh\necho x >> %[1]s\n[ $(wc -l < %[1]s) -gt %[2]d ] || { echo no such key; exit 1; }\necho approved\n", count, failures)
+	if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return program, func() int {
+		b, _ := os.ReadFile(count)
+		return strings.Count(string(b), "x")
+	}
+}
+
+// TestPersonTriesAgain: what a person could not do is tried again, and what he did is not.
+func TestPersonTriesAgain(t *testing.T) {
+	duty, over := context.WithTimeout(t.Context(), 20*time.Second)
+	defer over()
+	d := fakeDrill(t, &fakeWorld{}, func(m history.Mark) {
+		if m.Kind == history.KindPerson {
+			over() // the operator goes on, and has nothing more to ask
+		}
+	})
+	var calls func() int
+	d.options.Kirikae, calls = console(t, personTries-1)
+	d.approver = time.Millisecond
+	writeJournal(t, d.folder, history.Entry{T: 1, Kind: history.EntryAsk, Step: "3"})
+	d.attend(duty, d.ctx, "p")
+	if n := calls(); n != personTries || duty.Err() != context.Canceled {
+		t.Errorf("tried %d times, then %v", n, duty.Err())
+	}
+	if d.ctx.Err() != nil {
+		t.Errorf("the drill was ended: %v", context.Cause(d.ctx))
+	}
+}
+
+// TestPersonGivesUp: an operator does not wait for its whole budget for what a person cannot do; the drill ends with the cause.
+func TestPersonGivesUp(t *testing.T) {
+	var marks []history.Mark
+	d := fakeDrill(t, &fakeWorld{}, func(m history.Mark) { marks = append(marks, m) })
+	duty, over := context.WithTimeout(d.ctx, 20*time.Second) // as the operator's own: it ends with the drill
+	defer over()
+	var calls func() int
+	d.options.Kirikae, calls = console(t, 1000)
+	d.approver = time.Millisecond
+	writeJournal(t, d.folder, history.Entry{T: 1, Kind: history.EntryAsk, Step: "3"})
+	d.attend(duty, d.ctx, "p")
+	cause := context.Cause(d.ctx)
+	if cause == nil || !strings.Contains(cause.Error(), "step 3: given up after 3 tries: approve") || !strings.Contains(cause.Error(), "no such key") {
+		t.Errorf("the drill ended with %v", cause)
+	}
+	if n := calls(); n != personTries || len(marks) != 0 {
+		t.Errorf("tried %d times, marked %v", n, marks)
+	}
+}
+
+// listener is called with each line of progress.
+type listener func(line string)
+
+func (l listener) Write(b []byte) (int, error) {
+	l(string(b))
+	return len(b), nil
+}
+
+// TestPersonIsNotMissed: what is no longer asked for after the last try ends nothing.
+func TestPersonIsNotMissed(t *testing.T) {
+	d := fakeDrill(t, &fakeWorld{}, nil)
+	duty, over := context.WithTimeout(d.ctx, 20*time.Second)
+	defer over()
+	ask := history.Entry{T: 1, Kind: history.EntryAsk, Step: "3"}
+	writeJournal(t, d.folder, ask)
+	failures := 0
+	d.options.Progress = NewProgress(listener(func(line string) {
+		if !strings.Contains(line, "no such key") {
+			t.Error(line)
+		}
+		if failures++; failures == personTries { // and somebody else has done it
+			writeJournal(t, d.folder, ask, history.Entry{T: 2, Kind: history.EntryApproved, Step: "3"})
+			time.AfterFunc(300*time.Millisecond, over) // some looks later
+		}
+	}))
+	d.options.Kirikae, _ = console(t, 1000)
+	d.approver = time.Millisecond
+	d.attend(duty, d.ctx, "p")
+	if failures != personTries || d.ctx.Err() != nil {
+		t.Errorf("failed %d times, and the drill ended with %v", failures, context.Cause(d.ctx))
+	}
+}
+
+// TestRecordsAreTriedAgain: a record that could not be changed is, at the next try, and the others are left alone then.
+func TestRecordsAreTriedAgain(t *testing.T) {
+	is, err := LoadTopology("two-region.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	zone := &fakeZone{stuck: map[string]int{"b.": 1}, records: []topology.Record{{Name: "a.", Site: "tokyo"}, {Name: "b.", Site: "tokyo"}, {Name: "c.", Site: "osaka"}}}
+	duty, over := context.WithTimeout(t.Context(), 20*time.Second)
+	defer over()
+	var did []history.PersonData
+	d := fakeDrill(t, &fakeWorld{is: is, zone: zone}, func(m history.Mark) {
+		var p history.PersonData
+		if err := json.Unmarshal(m.Data, &p); err != nil {
+			t.Error(err)
+		}
+		if did = append(did, p); len(did) == 2 {
+			over()
+		}
+	})
+	d.person = time.Millisecond
+	writeJournal(t, d.folder, history.Entry{T: 1, Kind: history.EntryWait, Step: "8", Manual: true})
+	d.attend(duty, d.ctx, "switchover")
+	if len(did) != 2 || !slices.Equal(did[0].Records, []string{"a."}) || !slices.Equal(did[1].Records, []string{"b."}) {
+		t.Errorf("changed %+v", did)
+	}
+	if zone.points != 3 || d.ctx.Err() != nil {
+		t.Errorf("%d changes were tried; the drill ended with %v", zone.points, context.Cause(d.ctx))
 	}
 }

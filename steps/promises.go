@@ -160,7 +160,7 @@ func promiseEventsLate(p *promised, args []string) error {
 
 func promiseRecovery(p *promised, args []string) error {
 	d, err := duration(args[0])
-	p.meta.Objectives.Recovery.Target = history.Duration(d)
+	p.meta.Objectives.Recovery.Target = stated(history.Duration(d))
 	return err
 }
 
@@ -170,17 +170,22 @@ func promiseLoss(p *promised, args []string) error {
 		return fmt.Errorf("%q is not a number of payments", args[0])
 	}
 	d, err := duration(args[1])
-	p.meta.Objectives.Loss.MaxCount, p.meta.Objectives.Loss.MaxAge = n, history.Duration(d)
+	p.meta.Objectives.Loss.MaxCount, p.meta.Objectives.Loss.MaxAge = stated(n), stated(history.Duration(d))
 	return err
 }
 
 func promiseOneWriter(p *promised, args []string) error {
 	d, err := duration(args[0])
-	p.meta.Objectives.DualMax = history.Duration(d)
-	if d == 0 {
-		p.meta.Objectives.DualMax = -1 // 0 is "not stated"
-	}
+	p.meta.Objectives.DualMax = stated(history.Duration(d))
 	return err
+}
+
+// stated is a limit as objectives hold it: 0 is "not stated" there and takes a default, so that a limit of 0 is a negative number.
+func stated[N int | history.Duration](limit N) N {
+	if limit == 0 {
+		return -1
+	}
+	return limit
 }
 
 func promiseVerdict(p *promised, args []string) error {

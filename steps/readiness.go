@@ -48,53 +48,93 @@ func (d *Drill) rebuilt(string) error {
 // gateLag is the bound of the replication lag in drills, which run on machines that do other work as well.
 const gateLag = 5 * time.Second
 
-// readGate reads the gate once and records what it says.
-func (d *Drill) readGate(ctx context.Context, from, to, planted string) procedure.Readiness {
-	r := procedure.Gate{From: topology.Site(from), To: topology.Site(to), Lag: gateLag}.Read(ctx, d.estate)
-	data := history.GateData{From: from, To: to, Planted: planted, Violated: append([]string{}, r.Violated()...)}
+// gateReader reads the readiness gate once.
+type gateReader func(context.Context) procedure.Readiness
+
+// gate is the gate through which a region takes the work of another one over.
+func (d *Drill) gate(to, from string) gateReader {
+	return func(ctx context.Context) procedure.Readiness {
+		return procedure.Gate{From: topology.Site(from), To: topology.Site(to), Lag: gateLag}.Read(ctx, d.estate)
+	}
+}
+
+// markGate records what a reading of the gate said.
+func (d *Drill) markGate(r procedure.Readiness, planted string) {
+	data := history.GateData{From: string(r.From), To: string(r.To), Planted: planted, Violated: append([]string{}, r.Violated()...)}
 	for _, c := range r.Conditions {
 		data.Conditions = append(data.Conditions, history.GateCondition(c))
 	}
-	d.record.Mark(history.KindGate, to, data)
-	return r
+	d.record.Mark(history.KindGate, string(r.To), data)
+}
+
+// mendLimit bounds the time until a world that nothing was done to, or whose violation was mended, is ready.
+const mendLimit = 120 * time.Second
+
+// untilReady reads the gate until it refuses nothing: what passes by itself, such as hints that are on their way or a pause of a
+// server, is not what a drill is about. It returns the last reading; one that the limit cut off says nothing, if there was another.
+func (d *Drill) untilReady(ctx context.Context, what string, read gateReader) (last procedure.Readiness, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, mendLimit, fmt.Errorf("the limit of %s ended", mendLimit))
+	defer cancel()
+	refused := ""
+	for {
+		r := read(ctx)
+		if r.Err() == nil {
+			return r, nil
+		}
+		if ctx.Err() == nil || len(last.Conditions) == 0 {
+			last = r
+		}
+		if by := strings.Join(last.Violated(), ", "); by != refused {
+			refused = by
+			d.say("gate", "%s: refused by %s", what, by)
+		}
+		if pass(ctx, 300*time.Millisecond) != nil {
+			return last, fmt.Errorf("%s: %w: %w", what, context.Cause(ctx), last.Err())
+		}
+	}
 }
 
 func (d *Drill) gateAccepts(ctx context.Context, to, from string) error {
-	r := d.readGate(ctx, from, to, "")
-	if err := r.Err(); err != nil {
-		return err
-	}
-	d.say("gate", "%s may take over from %s: all %d conditions hold", to, from, len(r.Conditions))
-	return nil
+	return d.accepts(ctx, fmt.Sprintf("wait until %s may take over from %s", to, from), d.gate(to, from))
 }
 
-// mendLimit bounds the time until a world whose violation was mended is ready again.
-const mendLimit = 120 * time.Second
+// accepts waits until the gate refuses nothing, and records the last reading only.
+func (d *Drill) accepts(ctx context.Context, what string, read gateReader) error {
+	r, err := d.untilReady(ctx, what, read)
+	if err != nil && ctx.Err() != nil {
+		return err // the drill was ended meanwhile: that is no refusal
+	}
+	d.markGate(r, "")
+	if err != nil {
+		return err
+	}
+	d.say("gate", "%s may take over from %s: all %d conditions hold", r.To, r.From, len(r.Conditions))
+	return nil
+}
 
 // gateRefuses plants one violation in a world that is ready, reads the gate, mends it and waits until the world is ready again. What
 // the gate said is the judges' business.
 func (d *Drill) gateRefuses(ctx context.Context, violation, to, from string) error {
 	p := planter{d, topology.Site(from), topology.Site(to)}
-	mend, err := p.plant(ctx, violation)
+	return d.refuses(ctx, violation, d.gate(to, from), func(ctx context.Context) (mending, error) { return p.plant(ctx, violation) })
+}
+
+func (d *Drill) refuses(ctx context.Context, violation string, read gateReader, plant func(context.Context) (mending, error)) error {
+	if _, err := d.untilReady(ctx, fmt.Sprintf("wait for a ready world before %q is planted", violation), read); err != nil {
+		return err
+	}
+	mend, err := plant(ctx)
 	if err != nil {
 		return fmt.Errorf("plant %q: %w", violation, err)
 	}
-	r := d.readGate(ctx, from, to, violation)
+	r := read(ctx)
+	d.markGate(r, violation)
 	d.say("gate", "%q is planted: refused by %s", violation, or(strings.Join(r.Violated(), ", "), "nothing"))
 	if err := mend(ctx); err != nil {
 		return fmt.Errorf("mend %q: %w", violation, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, mendLimit)
-	defer cancel()
-	for {
-		again := procedure.Gate{From: p.from, To: p.to, Lag: gateLag}.Read(ctx, d.estate)
-		if again.Err() == nil {
-			return nil
-		}
-		if pass(ctx, 300*time.Millisecond) != nil {
-			return fmt.Errorf("after %q was mended: %w", violation, again.Err())
-		}
-	}
+	_, err = d.untilReady(ctx, fmt.Sprintf("wait for a ready world after %q was mended", violation), read)
+	return err
 }
 
 // planter plants violations of the gate.

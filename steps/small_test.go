@@ -28,6 +28,7 @@ func TestWaitingForAPerson(t *testing.T) {
 		{"a machine waits", []history.Entry{e(history.EntryWait, "2", false)}, false},
 		{"a person is asked", []history.Entry{e(history.EntryConfirm, "7", false), e(history.EntryWait, "8", true)}, true},
 		{"an approval is asked for", []history.Entry{e(history.EntryAsk, "8", false)}, true},
+		{"one was not accepted", []history.Entry{e(history.EntryAsk, "8", false), e(history.EntryRejected, "8", false)}, true},
 		{"it was given", []history.Entry{e(history.EntryAsk, "8", false), e(history.EntryApproved, "8", false)}, false},
 		{"a person is to take it back", []history.Entry{e(history.UndoPrefix+history.EntryWait, "8", true)}, true},
 		{"the person did it", []history.Entry{e(history.EntryWait, "8", true), e(history.EntryConfirm, "8", true)}, false},

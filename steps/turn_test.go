@@ -10,6 +10,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/kirikae/kirikae/drill/check"
+	"github.com/kirikae/kirikae/drill/history"
 )
 
 // TestInTurn: a drill makes its world while the one before is judged, no sooner, and has customers only when that one has ended.
@@ -97,4 +100,38 @@ func TestProgressOf(t *testing.T) {
 		t.Errorf("%q", lines)
 	}
 	(*Progress)(nil).Of("x").Say("a", "b")
+}
+
+// TestPlantedFailuresPassEarly: a drill whose planted failure is none of time lets the next one's world start while its load goes on for the last
+// time; any other drill keeps the machine for itself.
+func TestPlantedFailuresPassEarly(t *testing.T) {
+	twice := []string{"tokyo is lost", "the load goes on for 1 ms", "the load goes on for 1 ms", "the drill ends"}
+	for _, x := range []struct {
+		name   string
+		expect *history.Expectation
+		want   bool
+	}{
+		{"no planted defect", nil, false},
+		{"a failure by another check", &history.Expectation{Verdict: "FAIL", Check: check.NameOneWriter}, true},
+		{"a failure of time", &history.Expectation{Verdict: "FAIL", Check: check.NamePlanned}, false},
+		{"nothing can be said", &history.Expectation{Verdict: "INCONCLUSIVE", Check: check.NameFaultReal}, false},
+		{"a pass", &history.Expectation{Verdict: "PASS"}, false},
+	} {
+		d := &Drill{scenario: Scenario{Steps: twice}, turn: newTurn(nil)}
+		d.meta.Expectation = x.expect
+		for again := range 2 {
+			if err := d.loadGoesOn(t.Context(), "1 ms"); err != nil {
+				t.Fatal(err)
+			}
+			passed := false
+			select {
+			case <-d.turn.idle:
+				passed = true
+			default:
+			}
+			if want := x.want && again == 1; passed != want {
+				t.Errorf("%s: passed its turn %t after the load went on %d times, expected %t", x.name, passed, again+1, want)
+			}
+		}
+	}
 }

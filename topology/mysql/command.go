@@ -81,7 +81,8 @@ func renderConfig(o NodeOptions) string {
 		{"innodb_flush_log_at_trx_commit", "1"},
 		{"relay_log_recovery", "ON"},
 		{"skip_replica_start", "ON"},
-		{"replica_net_timeout", "4"}, // a black-holed link looks healthy for so long, and STOP REPLICA may wait so long
+		{"replica_parallel_workers", "48"}, // while every worker is busy their coordinator asks again and again for a free one, and takes a CPU for it
+		{"replica_net_timeout", "4"},       // a black-holed link looks healthy for so long, and STOP REPLICA may wait so long
 
 		{"innodb_buffer_pool_size", "32M"},
 		{"innodb_redo_log_capacity", "16M"},
