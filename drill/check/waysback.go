@@ -74,7 +74,9 @@ func wipes(run *history.Run) []history.Entry { return wipesOf(run.Journal) }
 func wipesOf(journal []history.Entry) []history.Entry {
 	var out []history.Entry
 	for _, e := range journal {
-		if _, ok := e.Saw[noteWiped]; ok && e.Kind == history.EntryNote {
+		_, wiped := e.Saw[noteWiped]
+		_, database := e.Saw[noteExecuted] // a Cassandra node that is emptied is noted under the same word
+		if wiped && database && e.Kind == history.EntryNote {
 			out = append(out, e)
 		}
 	}

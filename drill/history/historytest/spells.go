@@ -332,6 +332,11 @@ func (w *world) salvage(had, kept string) {
 	}
 	only := has.Subtract(serving)
 	for i, e := range w.run.Journal {
+		if e.Verb == "cassandra.remove" && e.Kind == history.EntryIntent { // a node that is emptied is noted under the same word as a database
+			note := e
+			note.Kind, note.Saw = history.EntryNote, map[string]any{"wiped": "tokyo-cassandra-1"}
+			defer func() { w.run.Journal = slices.Insert(w.run.Journal, i+1, note) }()
+		}
 		if e.Verb == "mysql.rebuild" && e.Kind == history.EntryConfirm {
 			w.run.Journal[i].Saw = map[string]any{"salvage": map[string]any{
 				"server": TokyoUUID, "salvaged": only.String(), "transactions.ndjson": float64(only.Count("pay")),
