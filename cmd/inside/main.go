@@ -20,6 +20,7 @@ import (
 )
 
 func main() {
+	spawn.Small()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	// Signals stay caught: as the first process of a container it would otherwise be deaf to them anyway.
 	code := run(ctx, parts(os.Stdout, os.Stderr), os.Args[1:], os.Stdout, os.Stderr)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kirikae/kirikae/payment/spawn"
 	"github.com/kirikae/kirikae/steps"
 	"github.com/kirikae/kirikae/topology"
 	"github.com/kirikae/kirikae/topology/hosted"
@@ -27,6 +28,7 @@ func worldCommand() *cobra.Command {
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			spawn.Small()
 			say := json.NewEncoder(c.OutOrStdout())
 			err := ownWorld(c.Context(), spec, defects, say)
 			if err != nil {
