@@ -5,8 +5,9 @@ import (
 	"sync"
 )
 
-// turn is a drill's place in a row of drills. While customers pay, the machine belongs to one drill alone: what it measures must be its
-// own. The next one may make its world as soon as this one measures nothing any more, while it is still read and judged.
+// turn is a drill's place in a row of drills. No two of them have customers at once, and what a drill measures must be its own: the next one
+// may make its world as soon as this one measures nothing any more in which time counts, while it is still read and judged, or while the
+// planted defect that it is about has long done what it does.
 type turn struct {
 	before <-chan struct{} // closed when every drill before has ended; nil: there was none
 	idle   chan struct{}   // closed once this drill measures nothing any more

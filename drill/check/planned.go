@@ -135,7 +135,7 @@ func outagesOf(l objective.Level) (out []Finding) {
 
 // LevelHeld judges that customers noticed nothing of the windows that the scenario names: no outage began in them, the share of good
 // answers stayed at the level, and the latency below three times the steady state's, or below what nobody notices. A window in which
-// the probe itself stood still says nothing, nor does one that only probes spoil which the harness sent late.
+// the probe itself stood still says nothing, unless an outage in it was longer; nor does one that only probes spoil which the harness sent late.
 func LevelHeld(run *history.Run) Result {
 	o := objective.WithDefaults(run.Meta.Objectives)
 	var evidence []Counter
@@ -167,7 +167,7 @@ func LevelHeld(run *history.Run) Result {
 			case len(noticed) == 0:
 			case l.Punctual != nil && len(noticedOf(*l.Punctual, o.Recovery.Success)) == 0:
 				missing = append(missing, fmt.Sprintf("%s: a punctual harness: the harness sent %d probes late", w.Name, l.Late))
-			case l.Baseline.Held && l.MaxGap <= gapLimit(0) && failed == "":
+			case l.Baseline.Held && (l.MaxGap <= gapLimit(0) || outlasts(l, l.MaxGap)) && failed == "":
 				failed = noticed[0].What
 			}
 			says = append(says, fmt.Sprintf("%.2f %% good of %d probes during %s, p99 %d ms (limit %d ms)",
@@ -191,6 +191,11 @@ func LevelHeld(run *history.Run) Result {
 	}
 	r.Numbers = numbers
 	return r
+}
+
+// outlasts says whether an outage of a window was surely longer than a pause of the probe, which then cannot be its reason.
+func outlasts(l objective.Level, pause time.Duration) bool {
+	return slices.ContainsFunc(l.Episodes, func(e objective.Episode) bool { return e.Lasted().Lower > pause })
 }
 
 // noticedOf is what customers noticed in a window: its outages, too many bad answers, answers that were too slow.

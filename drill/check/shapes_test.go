@@ -282,12 +282,13 @@ func TestShapes(t *testing.T) {
 				}
 			}
 		}, check.NameLevelHeld, fail, "bad"},
-		{"an outage, and a time in which the probe stood still", round, then(out(60*time.Second, 61*time.Second), unsent(62*time.Second, 62300*time.Millisecond)), check.NameLevelHeld, open, "a probe without gaps"},
+		{"a short outage, and a longer time in which the probe stood still", round, then(out(60*time.Second, 60200*time.Millisecond), unsent(62*time.Second, 62400*time.Millisecond)), check.NameLevelHeld, open, "a probe without gaps"},
+		{"an outage that was longer than the probe stood still", round, then(out(60*time.Second, 61*time.Second), unsent(62*time.Second, 62300*time.Millisecond)), check.NameLevelHeld, fail, "outage"},
 		{"the harness sent late, and that alone was slow", round, tardy(60*time.Second, 62*time.Second, 260*time.Millisecond), check.NameLevelHeld, open, "the harness sent 1"},
 		{"the harness sent late, and some were bad that it sent in time", round, then(tardy(60*time.Second, 62*time.Second, 260*time.Millisecond), out(64*time.Second, 65*time.Second)), check.NameLevelHeld, fail, "outage"},
 		{"the harness sent late, and nobody answered", round, then(tardy(60*time.Second, 62*time.Second, 260*time.Millisecond), out(60*time.Second, 62*time.Second)), check.NameLevelHeld, fail, "outage"},
 		{"the harness sent late, and nobody minded", round, tardy(60*time.Second, 62*time.Second, 200*time.Millisecond), check.NameLevelHeld, pass, "100.00 %"},
-		{"a window that says nothing, and an outage in another", round, then(out(60*time.Second, 61*time.Second), unsent(62*time.Second, 62300*time.Millisecond), out(52*time.Second, 53*time.Second)), check.NameLevelHeld, fail, "return: outage"},
+		{"a window that says nothing, and an outage in another", round, then(out(60*time.Second, 60200*time.Millisecond), unsent(62*time.Second, 62400*time.Millisecond), out(52*time.Second, 53*time.Second)), check.NameLevelHeld, fail, "return: outage"},
 		{"there was no preparation", round, func(r *history.Run) {
 			r.Journal = slices.DeleteFunc(r.Journal, func(e history.Entry) bool { return e.Procedure == "failback-preparation" })
 		}, check.NameLevelHeld, open, "failback-preparation: 0"},

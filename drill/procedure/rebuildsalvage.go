@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/kirikae/kirikae/drill/history"
@@ -84,7 +85,7 @@ func (s save) Act(ctx context.Context, _ runbook.Notes) (runbook.Seen, error) {
 		}
 	}
 	m.Events = eventsRead
-	if rows.Events, err = s.events(ctx); err != nil {
+	if rows.Events, err = s.started(ctx); err != nil {
 		m.Events = err.Error()
 	}
 	m.Against, m.Missing, m.ByTag = serving.Executed, missing.String(), salvage.ByTag(missing)
@@ -116,6 +117,29 @@ const eventsRead = "read"
 
 // eventsWithin is for the journal of a returned region's Cassandra to answer.
 const eventsWithin = 10 * time.Second
+
+// started reads the events, and waits for a Cassandra that has been started and does not answer yet.
+func (s save) started(ctx context.Context) (rows []history.EventRow, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, eventsStarting, fmt.Errorf("it did not answer within %v", eventsStarting))
+	defer cancel()
+	running := func() bool {
+		return slices.ContainsFunc(s.estate.Nodes(s.region, topology.Cassandra), func(n topology.Node) bool {
+			state, err := n.State(ctx)
+			return err == nil && state == topology.Running
+		})
+	}
+	var last error
+	err = until(ctx, func() (string, error) {
+		if rows, last = s.events(ctx); last == nil || !running() {
+			return "", last
+		}
+		return last.Error(), nil
+	})
+	return rows, err
+}
+
+// eventsStarting is for a Cassandra node that has just been started.
+const eventsStarting = 30 * time.Second
 
 // events are the journal events that only the returned region has. Its Cassandra may be down or beyond repair: that is no reason to
 // keep its database from being rebuilt, and the manifest says so.
@@ -170,17 +194,31 @@ func (s save) Confirm(ctx context.Context, _ runbook.Notes) (runbook.Seen, error
 		if err == nil && !replaced {
 			err = fmt.Errorf("mysql of %s is server %s, with data of its own, and the salvage is of server %s", s.region, now.UUID, m.UUID)
 		}
-		if err == nil && m.Events != eventsRead { // its Cassandra may have come up since, with events that nobody else has
-			if events, unread := s.events(ctx); unread == nil && len(events) > 0 {
-				err = fmt.Errorf("%d journal events that only %s has were not saved", len(events), s.region)
-			}
+		if err == nil {
+			err = s.unread(ctx, m)
 		}
 		return s.saw(m), err
 	}
 	if !now.ReadOnly || !now.StaysReadOnly {
 		return s.saw(m), fmt.Errorf("mysql of %s takes writes that the salvage does not have", s.region)
 	}
-	return s.saw(m), m.Of(now.UUID, now.Executed)
+	if err := m.Of(now.UUID, now.Executed); err != nil {
+		return s.saw(m), err
+	}
+	return s.saw(m), s.unread(ctx, m)
+}
+
+// unread says that a journal which a salvage does not have can be read by now: the region's Cassandra has come up since.
+func (s save) unread(ctx context.Context, m salvage.Manifest) error {
+	if m.Events == eventsRead {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second) // of a confirm that has more to read
+	defer cancel()
+	if _, err := s.events(ctx); err != nil {
+		return nil // the manifest says so
+	}
+	return fmt.Errorf("the journal of %s can be read, and the salvage does not have what it alone has", s.region)
 }
 
 // Would implements runbook.Foreteller.
