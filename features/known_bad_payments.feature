@@ -90,7 +90,7 @@ Feature: Known bad, interrupted payments
     And replication from tokyo to osaka lags by at least 500 ms
     And the acquirer takes 1 s before it charges every 2nd payment, and 250 ms to answer each
     And the reconciler is at work in tokyo
-    When the load goes on for 10 s
+    When the load goes on for 25 s
     And tokyo is lost
     And the acquirer answers at once again
     And the person in charge decides after 1 s
