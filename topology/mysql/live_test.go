@@ -392,18 +392,25 @@ func TestLiveForcedPromotion(t *testing.T) {
 		t.Errorf("mismatched %v %v, want 7 and 99", snap.Mismatched, err)
 	}
 
-	// Killed and started by the same command: what was persisted wins.
+	// Killed and started alone, to be read: it takes no writes, although it was promoted. Started as it is in normal times: what was
+	// persisted counts, whichever it was.
 	osaka.kill()
 	restart := time.Now()
 	osaka.start()
 	O = osaka.ops(ctx, "osaka-mysql-1")
 	t.Logf("SQL %s after a kill", time.Since(restart))
+	if st := status(ctx, t, O); !st.SuperReadOnly {
+		t.Errorf("a promoted server that is started alone takes writes: %+v", st)
+	}
+	osaka.kill()
+	osaka.o.ReadOnly = false
+	osaka.start()
+	O = osaka.ops(ctx, "osaka-mysql-1")
 	if st := status(ctx, t, O); st.SuperReadOnly || st.ReadOnly {
 		t.Errorf("a promoted server came back read-only: %+v", st)
 	}
 	must(t, O.SetWritable(ctx, false))
 	osaka.kill()
-	osaka.o.ReadOnly = false
 	osaka.start()
 	O = osaka.ops(ctx, "osaka-mysql-1")
 	if st := status(ctx, t, O); !st.SuperReadOnly || !st.PersistedReadOnly || !st.PersistedSuperReadOnly {
