@@ -185,6 +185,9 @@ func number(s string) float64 {
 	return f
 }
 
+// steadyLimit is for a platform that was just started to serve well: caches are cold, and code is compiled while it runs.
+const steadyLimit = 2 * time.Minute
+
 // steadyState starts load, canaries and samplers, and returns when the platform has served well for so long.
 func (d *Drill) steadyState(ctx context.Context, held string) error {
 	hold, err := duration(held)
@@ -197,7 +200,7 @@ func (d *Drill) steadyState(ctx context.Context, held string) error {
 	began := d.record.Now()
 	stop := d.options.Progress.Beat("load", d.loadLine)
 	defer stop()
-	bounded, cancel := context.WithTimeout(ctx, hold+60*time.Second)
+	bounded, cancel := context.WithTimeout(ctx, hold+steadyLimit)
 	defer cancel()
 	if err := d.load.Steady(bounded, hold); err != nil {
 		return err
