@@ -23,12 +23,13 @@ type request struct {
 	result chan error
 }
 
-// NewThread makes one. Close it.
+// NewThread makes one, which is Patient. Close it.
 func NewThread() *Thread {
 	t := &Thread{requests: make(chan request), over: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(t.done)
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		Patient()
 		for {
 			select {
 			case r := <-t.requests:

@@ -6,8 +6,10 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"syscall"
 
+	"github.com/kirikae/kirikae/payment/spawn"
 	"github.com/kirikae/kirikae/topology"
 	"github.com/kirikae/kirikae/topology/cassandra"
 	"github.com/kirikae/kirikae/topology/wire"
@@ -87,6 +89,9 @@ func PrepareCassandra(ctx context.Context, c Cassandra, env []string, say Say) (
 
 // Become executes a program in place of this process. It returns only when that cannot be.
 func Become(p Program) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	spawn.Patient()
 	return fmt.Errorf("execute %s: %w: %w", p.Path, topology.ErrEnvironment, syscall.Exec(p.Path, p.Args, p.Env))
 }
 

@@ -19,6 +19,7 @@ func Supervise(ctx context.Context, x *exec.Cmd, first func(context.Context) err
 	// Whoever kills the supervisor kills the program: the kernel sends this when the thread that started it ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	spawn.Patient()
 	if x.SysProcAttr == nil {
 		x.SysProcAttr = &syscall.SysProcAttr{}
 	}

@@ -85,9 +85,15 @@ func renderConfig(o NodeOptions) string {
 		{"replica_net_timeout", "4"},       // a black-holed link looks healthy for so long, and STOP REPLICA may wait so long
 
 		{"innodb_buffer_pool_size", "32M"},
-		{"innodb_redo_log_capacity", "16M"},
-		{"table_open_cache", "64"},
+		{"innodb_redo_log_capacity", "32M"},
+		{"innodb_max_dirty_pages_pct_lwm", "0"},
+		{"innodb_adaptive_flushing_lwm", "70"},
+		{"innodb_log_writer_threads", "OFF"},
+		{"table_open_cache", "1000"},
+		{"table_open_cache_instances", "4"},
 		{"table_definition_cache", "400"},
+		{"performance_schema_instrument", "'%=OFF'"},
+		{"performance_schema_consumer_global_instrumentation", "OFF"},
 		{"performance_schema_max_digest_length", "0"},
 		{"performance_schema_digests_size", "0"},
 		{"performance_schema_events_statements_history_long_size", "0"},
