@@ -1,5 +1,5 @@
 # The drill that everything else stands on: article 002's 切替, under load, on real servers.
-@region_loss @switchover @nightly
+@region_loss @switchover @ci
 Feature: Tokyo is lost
   Tokyo serves, Osaka stands by. Tokyo disappears while customers are paying; an operator brings Osaka up by the
   switchover procedure. How long were customers out, which acknowledged payments are gone, and does the money agree?

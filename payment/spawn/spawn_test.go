@@ -3,6 +3,7 @@ package spawn
 import (
 	"errors"
 	"os/exec"
+	"strings"
 	"testing"
 )
 
@@ -42,5 +43,28 @@ func TestClose(t *testing.T) {
 	}
 	if err := thread.Start(exec.Command("/bin/true")); !errors.Is(err, ErrOver) {
 		t.Errorf("started after the end: %v", err)
+	}
+}
+
+// What a thread starts may sleep a millisecond longer; who started it may not.
+func TestPatience(t *testing.T) {
+	thread := NewThread()
+	defer thread.Close()
+	for _, c := range []struct {
+		start func(*exec.Cmd) error
+		want  string
+	}{{thread.Start, "1000000"}, {(*exec.Cmd).Start, "50000"}} {
+		x := exec.Command("/bin/cat", "/proc/self/timerslack_ns")
+		var out strings.Builder
+		x.Stdout = &out
+		if err := c.start(x); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.TrimSpace(out.String()); got != c.want {
+			t.Errorf("its timer slack is %s ns, expected %s", got, c.want)
+		}
 	}
 }
