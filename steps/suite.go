@@ -77,7 +77,7 @@ func Run(ctx context.Context, o Options) (int, error) {
 	drills, codes := make([]*Drill, len(scenarios)), make([]int, len(scenarios))
 	begun := inTurn(ctx, len(scenarios), func(i int, t *turn) {
 		o := o
-		if len(scenarios) > 1 {
+		if len(scenarios) > 1 || o.Tier != "" { // a tier of one is looked for in the tally as well (.ci/run)
 			o.Progress = o.Progress.Of(fmt.Sprintf("%d/%d", i+1, len(scenarios)))
 		}
 		drills[i] = &Drill{options: o, scenario: scenarios[i], runtime: rt, turn: t}
@@ -95,7 +95,7 @@ func Run(ctx context.Context, o Options) (int, error) {
 	if o.Tier != "" {
 		fmt.Fprint(o.Stdout, leftOut(o.Tier, rt.Name(), left))
 	}
-	if len(scenarios) > 1 {
+	if len(scenarios) > 1 || o.Tier != "" { // a tier of one is looked for in the tally as well (.ci/run)
 		fmt.Fprint(o.Stdout, tally.table())
 	}
 	if ran == 0 && ctx.Err() == nil && o.TestingT == nil {

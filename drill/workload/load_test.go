@@ -409,6 +409,35 @@ func TestRepeatsDoNotPileUp(t *testing.T) {
 	})
 }
 
+// Who is never told gives up, so that those who ask a lost region do not become more and more.
+func TestRepeatsGiveUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, end := newMemoryPlatform(t, "tokyo")
+		defer end()
+		p.intercept(func(w http.ResponseWriter, _ *http.Request, _ int) bool {
+			w.WriteHeader(503)
+			return true
+		})
+		plan := p.plan(p.host)
+		plan.RepeatRate = 2
+		first, last := map[int]history.Instant{}, map[int]history.Instant{}
+		for _, o := range play(t, plan, 90*time.Second, nil).Operations {
+			if o.Stream != history.StreamRepeat {
+				continue
+			}
+			if o.Attempt == 1 {
+				first[o.Slot] = o.Sent
+			}
+			last[o.Slot] = max(last[o.Slot], o.Sent)
+		}
+		for slot := range 100 { // the first 50 s of the load
+			if tried := last[slot].Sub(first[slot]); tried < 20*time.Second || tried > 31*time.Second {
+				t.Errorf("slot %d was tried for %s", slot, tried)
+			}
+		}
+	})
+}
+
 // The same seed sends the same load; another one does not.
 func TestSeed(t *testing.T) {
 	plan := Plan{Accounts: 5, MaxYen: 1000, Customers: 9}

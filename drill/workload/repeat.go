@@ -14,6 +14,10 @@ const (
 	lastBackoff  = 4 * time.Second
 )
 
+// patience is how long such a customer goes on without being told: several times what a region needs to be back. Those who ignore the TTL
+// of a lost region would otherwise be more and more, ask it as often as all others together, and come back with it all at once.
+const patience = 30 * time.Second
+
 // repeat plays a customer who repeats a key: until it is told that the payment is done, some with a twin sent at the same
 // moment; then, one to three seconds after it was told, once more until it is told again, as a page that is reloaded does. Keys
 // that are under way or were acknowledged shortly before a region is lost are so repeated in the other one. Every attempt has
@@ -72,11 +76,12 @@ func (k *repeated) again(due history.Instant) {
 	k.retry()
 }
 
-// retry sends the key with growing pauses until the customer is told. False: the load ended before.
+// retry sends the key with growing pauses until the customer is told. False: the load ended before, or his patience.
 func (k *repeated) retry() bool {
+	end := k.load.rec.Now().Add(patience)
 	for pause := firstBackoff; ; pause = min(2*pause, lastBackoff) {
 		due := k.load.rec.Now().Add(pause/2 + time.Duration(k.random.Int64N(int64(pause))))
-		if !k.load.until(due) {
+		if due > end || !k.load.until(due) {
 			return false
 		}
 		if !k.enter(true) {

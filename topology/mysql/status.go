@@ -32,15 +32,12 @@ type Status struct {
 	ApplierDelay      time.Duration
 	ReceiverError     string // last error, "" when none
 	ApplierError      string
-	Uptime            time.Duration // whole seconds
-	StartedAt         time.Time     // Uptime before the read: a restart between two reads is visible
 }
 
 const statusQuery = `SELECT @@global.server_uuid, @@version, @@global.read_only, @@global.super_read_only,
   EXISTS (SELECT 1 FROM performance_schema.persisted_variables WHERE variable_name IN ('read_only', 'super_read_only') AND variable_value IN ('ON', '1')),
   EXISTS (SELECT 1 FROM performance_schema.persisted_variables WHERE variable_name = 'super_read_only' AND variable_value IN ('ON', '1')),
   @@global.gtid_executed,
-  (SELECT variable_value FROM performance_schema.global_status WHERE variable_name = 'Uptime'),
   COALESCE(cc.host, ''), COALESCE(cc.port, 0),
   COALESCE(cs.service_state, 'OFF'), COALESCE(cs.received_transaction_set, ''),
   COALESCE(cs.last_error_number, 0), COALESCE(cs.last_error_message, ''),
@@ -60,9 +57,9 @@ func (s *Server) Status(ctx context.Context) (Status, error) {
 	var st Status
 	err := s.do(ctx, "read status", func(ctx context.Context, c *sql.Conn) error {
 		var host, receiver, applier, coordinator, worker string
-		var port, errno, delay, uptime int64
+		var port, errno, delay int64
 		err := c.QueryRowContext(ctx, statusQuery).Scan(&st.UUID, &st.Version, &st.ReadOnly, &st.SuperReadOnly,
-			&st.PersistedReadOnly, &st.PersistedSuperReadOnly, &st.Executed, &uptime, &host, &port, &receiver, &st.Received, &errno, &st.ReceiverError,
+			&st.PersistedReadOnly, &st.PersistedSuperReadOnly, &st.Executed, &host, &port, &receiver, &st.Received, &errno, &st.ReceiverError,
 			&delay, &applier, &coordinator, &worker)
 		if err != nil {
 			return err
@@ -81,8 +78,6 @@ func (s *Server) Status(ctx context.Context) (Status, error) {
 		if worker == "" {
 			st.ApplierError = coordinator
 		}
-		st.Uptime = time.Duration(uptime) * time.Second
-		st.StartedAt = time.Now().Add(-st.Uptime)
 		return nil
 	})
 	return st, err
