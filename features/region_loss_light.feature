@@ -1,5 +1,5 @@
-# The same drill as region_loss.feature with fewer customers, for every test run: a small or busy machine, above all in containers
-# (2 cores), cannot carry 150 requests a second beside two regions. As many as the judges need for their evidence.
+# The same drill as region_loss.feature with fewer customers, which the test tier plays in containers: there every request costs more, and a
+# small or busy machine (2 cores) cannot carry 150 of them a second beside two regions. As many as the judges need for their evidence.
 @region_loss_light @switchover @ci_docker
 Feature: Tokyo is lost, fewer customers
   Tokyo serves, Osaka stands by. Tokyo disappears while customers are paying; an operator brings Osaka up by the

@@ -77,7 +77,7 @@ func Run(ctx context.Context, o Options) (int, error) {
 	drills, codes := make([]*Drill, len(scenarios)), make([]int, len(scenarios))
 	begun := inTurn(ctx, len(scenarios), func(i int, t *turn) {
 		o := o
-		if len(scenarios) > 1 || o.Tier != "" { // a tier of one is looked for in the tally as well (.ci/run)
+		if len(scenarios) > 1 {
 			o.Progress = o.Progress.Of(fmt.Sprintf("%d/%d", i+1, len(scenarios)))
 		}
 		drills[i] = &Drill{options: o, scenario: scenarios[i], runtime: rt, turn: t}

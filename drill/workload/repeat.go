@@ -19,7 +19,8 @@ const (
 const patience = 30 * time.Second
 
 // repeat plays a customer who repeats a key: until it is told that the payment is done, some with a twin sent at the same
-// moment; then, one to three seconds after it was told, once more until it is told again, as a page that is reloaded does. Keys
+// moment; then, one to three seconds after it was told, once more until it is told again, as a page that is reloaded does; neither
+// longer than his patience. Keys
 // that are under way or were acknowledged shortly before a region is lost are so repeated in the other one. Every attempt has
 // the same key and the same body, and is a record of its own. The schedule knows first attempts only: when too many later ones
 // are in flight, one more waits for its turn and leaves no record until it is sent.
