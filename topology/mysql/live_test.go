@@ -481,3 +481,40 @@ func TestLiveUnknown(t *testing.T) {
 		t.Error("an abandoned statement made the server read-only later")
 	}
 }
+
+// TestLiveWriting: whoever has changed a row and not ended yet is counted, and only while that lasts; who reads is not. Before a flip
+// this must be 0, so a server that shows its sessions' transactions to nobody would let a flip pass that it must not.
+func TestLiveWriting(t *testing.T) {
+	in := live(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 120*time.Second)
+	defer cancel()
+	p := start(t, in, NodeOptions{DataDir: filepath.Join(t.TempDir(), "m"), Address: "127.201.4.21", ServerID: 4})
+	p.bootstrap(ctx)
+	s := p.ops(ctx, "m")
+	must(t, s.ApplySchema(ctx, append(schema.MySQL(), schema.Seed(2, 1000, 1, "tokyo")...)))
+	expect := func(when string, want int) {
+		t.Helper()
+		if n, err := s.Writing(ctx); err != nil || n != want {
+			t.Errorf("%s: %d transactions write (%v), expected %d", when, n, err, want)
+		}
+	}
+	db := app(t, p.o.Address, "pay")
+	begin := func(q string) *sql.Tx {
+		t.Helper()
+		tx, err := db.BeginTx(ctx, nil)
+		must(t, err)
+		_, err = tx.ExecContext(ctx, q)
+		must(t, err)
+		return tx
+	}
+	expect("at rest", 0)
+	reader := begin("SELECT * FROM accounts")
+	expect("while one reads", 0)
+	one, two := begin("UPDATE accounts SET balance = balance + 1 WHERE id = 1"), begin("UPDATE accounts SET balance = balance + 1 WHERE id = 2")
+	expect("while two write", 2)
+	must(t, one.Rollback())
+	expect("after a rollback", 1)
+	must(t, two.Commit())
+	expect("after a commit", 0)
+	must(t, reader.Rollback())
+}
