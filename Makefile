@@ -46,10 +46,11 @@ REAL = provision $(if $(WITHOUT_DOCKER),,images)
 
 live: $(REAL) ## contract suites on real servers and containers; what was skipped is listed by name
 	@mkdir -p reports/out
-	@set -o pipefail; KIRIKAE_LIVE=1 KIRIKAE_WITHOUT_DOCKER=$(WITHOUT_DOCKER) go test -v -count=1 -p 1 -timeout 30m ./topology/... ./payment/... ./cmd/... 2>&1 \
+	@set -o pipefail; KIRIKAE_LIVE=1 KIRIKAE_WITHOUT_DOCKER=$(WITHOUT_DOCKER) go test -v -count=1 -p 1 -timeout 30m -skip "^TestNightly" ./topology/... ./payment/... ./cmd/... 2>&1 \
 		| tee reports/out/live.log | grep --line-buffered -E '^(ok|FAIL|--- FAIL|panic:)' || { tail -n 200 reports/out/live.log; exit 1; }
 	@grep -E '^ *--- SKIP' reports/out/live.log | sed 's/^ *--- SKIP:/skipped:/' || true
 	@grep -oE 'left out: .*' reports/out/live.log || true
+	@grep -rhoE --include='*_test.go' '^func TestNightly[A-Za-z]*' topology payment cmd | sed 's/^func \(.*\)/left out: \1 (make nightly)/'
 	@if go test -count=1 ./steps -run 'TestFeatures/nosuch' >/dev/null 2>&1; then echo "go test passes although it ran no drill" >&2; exit 1; fi
 
 drills: $(REAL) ## the drills of the test tier, in both runtimes; what the tier leaves out is listed
@@ -62,7 +63,7 @@ bench: ## benchmarks of judges and history
 	go test -run '^$$' -bench . -benchmem ./drill/...
 
 nightly: unit docker live ## everything, in both runtimes
-	KIRIKAE_LIVE=1 KIRIKAE_NIGHTLY=1 go test -v -count=1 -timeout 20m ./topology/docker -run TestConcurrent
+	KIRIKAE_LIVE=1 go test -v -count=1 -timeout 20m ./topology/docker -run "^TestNightly"
 	@failed=; for r in local docker; do $(RUN) --runtime $$r --tier nightly || failed="$$failed $$r"; done; \
 		[ -z "$$failed" ] || { echo "not every drill was as expected in:$$failed" >&2; exit 1; }
 

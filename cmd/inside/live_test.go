@@ -26,6 +26,7 @@ import (
 	"github.com/kirikae/kirikae/topology/containers"
 	"github.com/kirikae/kirikae/topology/edge"
 	"github.com/kirikae/kirikae/topology/inside"
+	"github.com/kirikae/kirikae/topology/livetest"
 	"github.com/kirikae/kirikae/topology/plan"
 	proxies "github.com/kirikae/kirikae/topology/wan"
 )
@@ -298,9 +299,7 @@ func (p *place) links() *proxies.WAN {
 
 func live(t *testing.T) topology.Topology {
 	t.Helper()
-	if os.Getenv("KIRIKAE_LIVE") != "1" || os.Getenv("KIRIKAE_WITHOUT_DOCKER") != "" {
-		t.Skip("needs a Docker engine: set KIRIKAE_LIVE=1 (make test does), without KIRIKAE_WITHOUT_DOCKER")
-	}
+	livetest.Engine(t)
 	top, err := topology.Load("../../fixtures/topologies/two-region.yaml")
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kirikae/kirikae/topology/images"
+	"github.com/kirikae/kirikae/topology/livetest"
 )
 
 // TestKilledAtAnyMoment kills the drill, the world or the operator by SIGKILL at random moments of a real drill, or interrupts
@@ -22,9 +23,7 @@ import (
 // cleaned up by itself and exits with 130. KIRIKAE_KILLS says how often in each runtime; KIRIKAE_SEED repeats a series;
 // KIRIKAE_RUNTIME plays it in one runtime only.
 func TestKilledAtAnyMoment(t *testing.T) {
-	if os.Getenv("KIRIKAE_LIVE") != "1" {
-		t.Skip("kills real drills: set KIRIKAE_LIVE=1")
-	}
+	livetest.Servers(t)
 	kills := number(t, "KIRIKAE_KILLS", 2)
 	seed := number(t, "KIRIKAE_SEED", int(time.Now().Unix()%100_000))
 	t.Logf("KIRIKAE_SEED=%d", seed)
@@ -40,9 +39,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		}
 		t.Run(runtime, func(t *testing.T) {
 			if runtime == "docker" {
-				if os.Getenv("KIRIKAE_WITHOUT_DOCKER") != "" {
-					t.Skip("no Docker engine can be had here (KIRIKAE_WITHOUT_DOCKER)")
-				}
+				livetest.Engine(t)
 				if err := images.BuildBinaries(t.Context(), filepath.Join("..", ".."), filepath.Join(bin, "linux")); err != nil {
 					t.Fatal(err)
 				}

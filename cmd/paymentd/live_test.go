@@ -29,6 +29,7 @@ import (
 	"github.com/kirikae/kirikae/payment/schema"
 	"github.com/kirikae/kirikae/topology"
 	cassandranode "github.com/kirikae/kirikae/topology/cassandra"
+	"github.com/kirikae/kirikae/topology/livetest"
 	mysqlnode "github.com/kirikae/kirikae/topology/mysql"
 	"github.com/kirikae/kirikae/topology/provision"
 )
@@ -156,9 +157,7 @@ func startCassandra(t *testing.T, ctx context.Context, in provision.Install) (s 
 
 func live(t *testing.T) provision.Install {
 	t.Helper()
-	if os.Getenv("KIRIKAE_LIVE") != "1" {
-		t.Skip("needs real servers: set KIRIKAE_LIVE=1 (make test does)")
-	}
+	livetest.Servers(t)
 	in, err := provision.Find("")
 	if err != nil {
 		t.Fatal(err)

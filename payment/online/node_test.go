@@ -145,37 +145,39 @@ func TestACustomerWhoHangsUpDoesNotStopThePayment(t *testing.T) {
 
 // Whoever comes on top of a crowd is turned away with proof, and taken again as soon as one has left.
 func TestCrowd(t *testing.T) {
-	n := New(Config{Name: "tokyo-app-1"})
-	slow, inside := make(chan struct{}), make(chan struct{})
-	serve := n.admit(func(_ context.Context, _ *App, w http.ResponseWriter, _ *http.Request) {
-		inside <- struct{}{}
-		<-slow
-		w.WriteHeader(200)
-	})
-	ask := func() *httptest.ResponseRecorder {
-		w := httptest.NewRecorder()
-		serve(t.Context(), nil, w, httptest.NewRequest("POST", "/payments", nil))
-		return w
-	}
-	answers := make(chan int, crowd+1)
-	for range crowd {
+	synctest.Test(t, func(t *testing.T) { // one who waits for ever fails it at once
+		n := New(Config{Name: "tokyo-app-1"})
+		slow, inside := make(chan struct{}), make(chan struct{})
+		serve := n.admit(func(_ context.Context, _ *App, w http.ResponseWriter, _ *http.Request) {
+			inside <- struct{}{}
+			<-slow
+			w.WriteHeader(200)
+		})
+		ask := func() *httptest.ResponseRecorder {
+			w := httptest.NewRecorder()
+			serve(t.Context(), nil, w, httptest.NewRequest("POST", "/payments", nil))
+			return w
+		}
+		answers := make(chan int, crowd+1)
+		for range crowd {
+			go func() { answers <- ask().Code }()
+			<-inside
+		}
+		if w := ask(); w.Code != 503 || w.Header().Get("X-Executed") != "none" || !strings.Contains(w.Body.String(), "busy: 48 requests") {
+			t.Errorf("on top of a crowd: %d, executed %q, %s", w.Code, w.Header().Get("X-Executed"), w.Body)
+		}
+		close(slow)
+		for range crowd {
+			if code := <-answers; code != 200 {
+				t.Errorf("one of the crowd: %d", code)
+			}
+		}
 		go func() { answers <- ask().Code }()
 		<-inside
-	}
-	if w := ask(); w.Code != 503 || w.Header().Get("X-Executed") != "none" || !strings.Contains(w.Body.String(), "busy: 48 requests") {
-		t.Errorf("on top of a crowd: %d, executed %q, %s", w.Code, w.Header().Get("X-Executed"), w.Body)
-	}
-	close(slow)
-	for range crowd {
 		if code := <-answers; code != 200 {
-			t.Errorf("one of the crowd: %d", code)
+			t.Errorf("after the crowd: %d", code)
 		}
-	}
-	go func() { answers <- ask().Code }()
-	<-inside
-	if code := <-answers; code != 200 {
-		t.Errorf("after the crowd: %d", code)
-	}
+	})
 }
 
 func TestStart(t *testing.T) {

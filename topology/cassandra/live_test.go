@@ -19,14 +19,13 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/kirikae/kirikae/payment/schema"
+	"github.com/kirikae/kirikae/topology/livetest"
 	"github.com/kirikae/kirikae/topology/provision"
 )
 
 func live(t *testing.T) provision.Install {
 	t.Helper()
-	if os.Getenv("KIRIKAE_LIVE") != "1" {
-		t.Skip("needs real servers: set KIRIKAE_LIVE=1 (make test does)")
-	}
+	livetest.Servers(t)
 	in, err := provision.Find("")
 	if err != nil {
 		t.Fatal(err)

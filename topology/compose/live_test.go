@@ -23,6 +23,7 @@ import (
 	"github.com/kirikae/kirikae/topology/docker"
 	"github.com/kirikae/kirikae/topology/engine"
 	"github.com/kirikae/kirikae/topology/hosted"
+	"github.com/kirikae/kirikae/topology/livetest"
 	"github.com/kirikae/kirikae/topology/topologytest"
 	"github.com/kirikae/kirikae/topology/wire"
 )
@@ -53,9 +54,7 @@ func composer(t *testing.T) []string {
 
 // TestComposedWorld: what the file of the repository says comes up, serves, is found, and leaves nothing.
 func TestComposedWorld(t *testing.T) {
-	if os.Getenv(topologytest.LiveVariable) != "1" || os.Getenv("KIRIKAE_WITHOUT_DOCKER") != "" {
-		t.Skip("brings up docker-compose.yml in a Docker engine: set KIRIKAE_LIVE=1, without KIRIKAE_WITHOUT_DOCKER")
-	}
+	livetest.Engine(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
 	defer cancel()
 	e, err := engine.Open(ctx)

@@ -26,6 +26,7 @@ import (
 	"github.com/kirikae/kirikae/topology/engine"
 	"github.com/kirikae/kirikae/topology/hosted"
 	"github.com/kirikae/kirikae/topology/images"
+	"github.com/kirikae/kirikae/topology/livetest"
 	"github.com/kirikae/kirikae/topology/plan"
 	"github.com/kirikae/kirikae/topology/topologytest"
 )
@@ -52,10 +53,7 @@ func host() topologytest.Host {
 }
 
 func TestMain(m *testing.M) {
-	if os.Getenv("KIRIKAE_WITHOUT_DOCKER") != "" { // no engine can be had here: what needs one is left out, by name
-		os.Unsetenv(topologytest.LiveVariable)
-	}
-	if os.Getenv(topologytest.LiveVariable) != "1" || os.Getenv(binVariable) != "" { // nothing live, or the world process of a test
+	if !livetest.EngineAsked() || os.Getenv(binVariable) != "" { // nothing live, or the world process of a test
 		topologytest.Main(m, host())
 		return
 	}
@@ -91,26 +89,27 @@ func prepare(bin string) error {
 	return err
 }
 
-func TestContract(t *testing.T) { topologytest.Run(t, host()) }
+func TestContract(t *testing.T) {
+	livetest.Engine(t)
+	topologytest.Run(t, host())
+}
 
 // TestFenced: a world with a witness.
-func TestFenced(t *testing.T) { topologytest.RunFenced(t, host()) }
+func TestFenced(t *testing.T) {
+	livetest.Engine(t)
+	topologytest.RunFenced(t, host())
+}
 
-// TestConcurrent takes two minutes, and package local's says most of it: it is for the nights.
-func TestConcurrent(t *testing.T) {
-	if os.Getenv("KIRIKAE_NIGHTLY") == "" {
-		t.Log("left out: three worlds of containers at once (make nightly)")
-		return
-	}
+// TestNightlyConcurrent: three worlds of containers at once. It takes two minutes, and package local's says most of it.
+func TestNightlyConcurrent(t *testing.T) {
+	livetest.Engine(t)
 	topologytest.RunConcurrent(t, host())
 }
 
 // live skips what needs an engine, unless it was asked for.
 func live(t *testing.T) *engine.Engine {
 	t.Helper()
-	if os.Getenv(topologytest.LiveVariable) != "1" {
-		t.Skipf("needs a Docker engine: set %s=1, without KIRIKAE_WITHOUT_DOCKER", topologytest.LiveVariable)
-	}
+	livetest.Engine(t)
 	e, err := shared()
 	if err != nil {
 		t.Fatal(err)

@@ -32,6 +32,7 @@ import (
 	"github.com/kirikae/kirikae/topology/engine"
 	"github.com/kirikae/kirikae/topology/images"
 	"github.com/kirikae/kirikae/topology/images/install"
+	"github.com/kirikae/kirikae/topology/livetest"
 	"github.com/kirikae/kirikae/topology/mysql"
 	"github.com/kirikae/kirikae/topology/provision"
 )
@@ -154,7 +155,7 @@ func (b *bench) install(ctx context.Context, im images.Resolved) (install.Instal
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if os.Getenv("KIRIKAE_LIVE") == "1" && os.Getenv("KIRIKAE_WITHOUT_DOCKER") == "" {
+	if livetest.EngineAsked() {
 		if b, err := shared(); b != nil && err == nil {
 			for _, im := range b.official {
 				if strings.HasPrefix(im.Reference, "localhost/official-") { // only the name: the image stays under its own
@@ -169,9 +170,7 @@ func TestMain(m *testing.M) {
 
 func live(t *testing.T) *bench {
 	t.Helper()
-	if os.Getenv("KIRIKAE_LIVE") != "1" || os.Getenv("KIRIKAE_WITHOUT_DOCKER") != "" {
-		t.Skip("needs a Docker engine and provisioned servers: set KIRIKAE_LIVE=1, without KIRIKAE_WITHOUT_DOCKER")
-	}
+	livetest.Engine(t)
 	b, err := shared()
 	if err != nil {
 		t.Fatal(err)

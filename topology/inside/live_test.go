@@ -18,6 +18,7 @@ import (
 	"github.com/kirikae/kirikae/payment/spawn"
 	"github.com/kirikae/kirikae/topology"
 	"github.com/kirikae/kirikae/topology/cassandra"
+	"github.com/kirikae/kirikae/topology/livetest"
 	"github.com/kirikae/kirikae/topology/mysql"
 	"github.com/kirikae/kirikae/topology/provision"
 )
@@ -104,9 +105,7 @@ func (p *process) end(t *testing.T, s syscall.Signal) int {
 
 func live(t *testing.T) (provision.Install, string) {
 	t.Helper()
-	if os.Getenv("KIRIKAE_LIVE") != "1" {
-		t.Skip("needs real servers: set KIRIKAE_LIVE=1 (make test does)")
-	}
+	livetest.Servers(t)
 	in, err := provision.Find("")
 	must(t, err)
 	dir := t.TempDir()

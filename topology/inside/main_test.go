@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/kirikae/kirikae/payment/spawn"
 )
@@ -25,7 +27,18 @@ const patience = 30 * time.Second
 // "killed once".
 const fakeVariable = "KIRIKAE_FAKE_SERVER"
 
+// becomeVariable makes this test program become another one.
+const becomeVariable = "KIRIKAE_BECOME"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(becomeVariable) != "" {
+		runtime.LockOSThread()
+		if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 50_000, 0, 0, 0); err != nil { // whatever the one who started it has
+			panic(err)
+		}
+		fmt.Println(Become(Program{Path: "/bin/cat", Args: []string{"cat", "/proc/self/timerslack_ns"}}))
+		os.Exit(1)
+	}
 	if mode := os.Getenv(fakeVariable); mode != "" {
 		os.Exit(fake(mode, os.Args[1:]))
 	}

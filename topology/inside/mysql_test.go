@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -98,6 +99,22 @@ func TestOrderlyStop(t *testing.T) {
 		if s.there("data/mysqld.sock") || s.there("data/mysqld.sock.lock") {
 			t.Error("a killed server's socket is in the way")
 		}
+	}
+}
+
+// TestPatient: what a container runs may sleep longer than it asks for (payment/spawn).
+func TestPatient(t *testing.T) {
+	var out strings.Builder
+	x := exec.Command("/bin/cat", "/proc/self/timerslack_ns")
+	x.Stdout = &out
+	must(t, Supervise(t.Context(), x, nil))
+	if out.String() != "1000000\n" {
+		t.Errorf("its timer slack is %q ns", out.String())
+	}
+	become := exec.Command(os.Args[0])
+	become.Env = append(os.Environ(), becomeVariable+"=1")
+	if b, err := become.CombinedOutput(); err != nil || string(b) != "1000000\n" {
+		t.Errorf("it became %q, %v", b, err)
 	}
 }
 

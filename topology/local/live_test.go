@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kirikae/kirikae/topology"
+	"github.com/kirikae/kirikae/topology/livetest"
 	"github.com/kirikae/kirikae/topology/provision"
 	"github.com/kirikae/kirikae/topology/topologytest"
 )
@@ -52,9 +53,7 @@ func TestConcurrent(t *testing.T) { topologytest.RunConcurrent(t, host()) }
 
 // TestInterrupted: Ctrl-C while a world is being made, at several moments. It ends soon, and nothing is left.
 func TestInterrupted(t *testing.T) {
-	if os.Getenv(topologytest.LiveVariable) != "1" {
-		t.Skipf("set %s=1 to run tests that start real servers", topologytest.LiveVariable)
-	}
+	livetest.Servers(t)
 	made, err := host().Runtime(topologytest.Paymentd(t))
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"github.com/kirikae/kirikae/drill/history"
 	"github.com/kirikae/kirikae/payment/schema"
 	"github.com/kirikae/kirikae/topology"
+	"github.com/kirikae/kirikae/topology/livetest"
 	"github.com/kirikae/kirikae/topology/provision"
 )
 
@@ -35,9 +36,7 @@ type process struct {
 
 func live(t *testing.T) provision.MySQL {
 	t.Helper()
-	if os.Getenv("KIRIKAE_LIVE") != "1" {
-		t.Skip("needs real servers: set KIRIKAE_LIVE=1 (make test does)")
-	}
+	livetest.Servers(t)
 	in, err := provision.Find("")
 	if err != nil {
 		t.Fatal(err)

@@ -2,22 +2,15 @@ package provision
 
 import (
 	"context"
-	"os"
 	"testing"
 	"time"
-)
 
-// live skips a test that fetches and starts real servers.
-func live(t *testing.T) {
-	t.Helper()
-	if os.Getenv("KIRIKAE_LIVE") != "1" {
-		t.Skip("needs real servers: set KIRIKAE_LIVE=1")
-	}
-}
+	"github.com/kirikae/kirikae/topology/livetest"
+)
 
 // The user's own cache is filled if it is not, and is then whole at once.
 func TestEnsureLive(t *testing.T) {
-	live(t)
+	livetest.Servers(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
 	defer cancel()
 	i, err := Ensure(ctx, Options{Log: func(l string) { t.Log(l) }})

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"os"
 	"testing"
 
 	"github.com/gocql/gocql"
 
 	"github.com/kirikae/kirikae/topology"
 	"github.com/kirikae/kirikae/topology/cassandra"
+	"github.com/kirikae/kirikae/topology/livetest"
 	"github.com/kirikae/kirikae/topology/mysql"
 )
 
@@ -28,7 +28,7 @@ type contract struct {
 
 // Run holds a runtime against the contract.
 func Run(t *testing.T, h Host) {
-	live(t)
+	livetest.Servers(t)
 	c := &contract{h: h, limits: h.Limits.withDefaults(), paymentd: Paymentd(t)}
 	var err error
 	c.runtime, err = h.Runtime(c.paymentd)
@@ -66,12 +66,6 @@ func Run(t *testing.T, h Host) {
 		if !t.Run(s.name, s.test) && t.Context().Err() != nil {
 			return
 		}
-	}
-}
-
-func live(t *testing.T) {
-	if os.Getenv(LiveVariable) != "1" {
-		t.Skipf("set %s=1 to run tests that start real servers", LiveVariable)
 	}
 }
 

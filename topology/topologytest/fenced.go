@@ -11,13 +11,14 @@ import (
 	"testing"
 
 	"github.com/kirikae/kirikae/topology"
+	"github.com/kirikae/kirikae/topology/livetest"
 	"github.com/kirikae/kirikae/topology/mysql"
 )
 
 // RunFenced holds a runtime to what a topology's fence promises: a world of the same shape with a witness serves, who is cut off
 // from the witness stops writing by itself and goes on when it is not, and a lost region's database gives its data without a lease.
 func RunFenced(t *testing.T, h Host) {
-	live(t)
+	livetest.Servers(t)
 	h.Topology = filepath.Join(filepath.Dir(h.Topology), "two-region-witness.yaml")
 	c := &contract{h: h, limits: h.Limits.withDefaults(), paymentd: Paymentd(t)}
 	var err error

@@ -20,9 +20,6 @@ import (
 	"github.com/kirikae/kirikae/topology"
 )
 
-// LiveVariable must be 1 for tests that start real servers.
-const LiveVariable = "KIRIKAE_LIVE"
-
 const processVariable = "KIRIKAE_TOPOLOGYTEST_WORLD"
 
 // order is what a world process is told.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kirikae/kirikae/drill/history"
 	"github.com/kirikae/kirikae/topology"
+	"github.com/kirikae/kirikae/topology/livetest"
 )
 
 // left is what of a world is on this machine, sorted; nil where the runtime cannot say.
@@ -194,7 +195,7 @@ const concurrent = 3
 // RunConcurrent makes three worlds on one machine at the same moment, each in a process of its own: they find room beside each
 // other, all serve, and the end of one is not felt by the others.
 func RunConcurrent(t *testing.T, h Host) {
-	live(t)
+	livetest.Servers(t)
 	c := &contract{h: h, limits: h.Limits.withDefaults(), paymentd: Paymentd(t)}
 	lacks(t, "Left", h.Left == nil)
 	var err error
