@@ -135,3 +135,27 @@ func TestPlantedFailuresPassEarly(t *testing.T) {
 		}
 	}
 }
+
+// TestMeasuresNoTime: only a drill without customers whose planted failure is none of time lets the next one's world start at once.
+func TestMeasuresNoTime(t *testing.T) {
+	for _, x := range []struct {
+		feature string
+		expect  *history.Expectation
+		want    bool
+	}{
+		{"features/order_traps_ring.feature", &history.Expectation{Verdict: "FAIL", Check: check.NameLocalReads}, true},
+		{"features/order_traps_ring.feature", &history.Expectation{Verdict: "FAIL", Check: check.NamePlanned}, false},
+		{"features/order_traps_ring.feature", nil, false},
+		{"features/order_traps_mysql.feature", &history.Expectation{Verdict: "FAIL", Check: check.NameLocalReads}, false}, // it has customers
+	} {
+		scenarios, err := Select([]string{"../" + x.feature}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := &Drill{scenario: scenarios[0]}
+		d.meta.Expectation = x.expect
+		if got := d.measuresNoTime(); got != x.want {
+			t.Errorf("%s, expected %+v: measures no time: %t, expected %t", x.feature, x.expect, got, x.want)
+		}
+	}
+}
