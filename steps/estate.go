@@ -224,6 +224,7 @@ func (e *Estate) Status(ctx context.Context, n topology.Node) (procedure.Status,
 	var s struct {
 		Site      string `json:"site"`
 		Epoch     int64  `json:"epoch"`
+		Warming   string `json:"warming"`   // online
 		Enabled   bool   `json:"enabled"`   // batch
 		Succeeded int64  `json:"succeeded"` // on-premises client
 		Watched   struct {
@@ -233,7 +234,7 @@ func (e *Estate) Status(ctx context.Context, n topology.Node) (procedure.Status,
 	if err := e.call(ctx, http.MethodGet, "http://"+address+"/status", nil, nil, &s); err != nil {
 		return procedure.Status{}, fmt.Errorf("read status of %s: %w", n.Name(), err)
 	}
-	return procedure.Status{Site: topology.Site(s.Site), Epoch: s.Epoch, Values: s.Watched.Values, Enabled: s.Enabled, Paid: s.Succeeded}, nil
+	return procedure.Status{Site: topology.Site(s.Site), Epoch: s.Epoch, Values: s.Watched.Values, Warming: s.Warming, Enabled: s.Enabled, Paid: s.Succeeded}, nil
 }
 
 // url is the base URL of a site's node of a kind.

@@ -106,6 +106,7 @@ type Status struct {
 	Site    topology.Site     // region that the node works for; on-premises client: that accepted its last payment
 	Epoch   int64             // epoch that it works in; 0 when it has none yet
 	Values  map[string]string // online: parameters that it works by now
+	Warming string            // online: how far its warm-up is; empty when it is over
 	Enabled bool              // batch: it settles business dates
 	Paid    int64             // on-premises client: its own payments that were accepted since it was started
 }

@@ -145,7 +145,7 @@ func (l *land) Status(_ context.Context, n topology.Node) (Status, error) {
 	if x.state != topology.Running {
 		return Status{}, fmt.Errorf("%s: %w", x.name, topology.ErrUnreachable)
 	}
-	s := Status{Site: x.site, Epoch: x.epoch, Values: x.sees}
+	s := Status{Site: x.site, Epoch: x.epoch, Values: x.sees, Warming: x.warms}
 	switch x.kind {
 	case topology.Batch: // watches its flag, and reads the epoch when it is enabled
 		s.Enabled = l.values[batchEnabled] == "true"
@@ -172,6 +172,7 @@ type node struct {
 	state  topology.State
 	epoch  int64             // read at the start
 	sees   map[string]string // stale parameters; nil: the present ones
+	warms  string            // application: how far its warm-up is
 	starts int
 	pays   int64
 	host   string // Cassandra: its id in the ring, which its volume keeps; "" on an empty one

@@ -150,11 +150,17 @@ func (a await) Act(ctx context.Context, _ runbook.Notes) (runbook.Seen, error) {
 	return runbook.Seen{"nodes": names(nodes), "epoch": epoch}, startAnew(ctx, a.estate, nodes, other)
 }
 
-// Confirm: every node runs and works for the region in the epoch that its database will be in once it is promoted, or is in by
-// now.
+// Confirm: every node runs, has warmed up, and works for the region in the epoch that its database will be in once it is promoted, or
+// is in by now.
 func (a await) Confirm(ctx context.Context, _ runbook.Notes) (runbook.Seen, error) {
 	next := func() (int64, error) { return nextEpoch(ctx, a.estate, a.region) }
-	saw, _, err := workingIn(ctx, a.estate, a.region, topology.App, next, nil)
+	warm := func(n topology.Node, s Status) error {
+		if s.Warming != "" {
+			return fmt.Errorf("%s still warms up: %s", n.Name(), s.Warming)
+		}
+		return nil
+	}
+	saw, _, err := workingIn(ctx, a.estate, a.region, topology.App, next, warm)
 	return saw, err
 }
 

@@ -199,6 +199,21 @@ func TestAwaitOutlastsThePromotion(t *testing.T) {
 	}
 }
 
+// Customers are not sent to nodes that have not warmed up.
+func TestAwaitWaitsForTheWarmUp(t *testing.T) {
+	l := handing()
+	handed(t, l, "prepare", true)
+	await, notes := handed(t, l, "await", true)
+	n := l.node("osaka-app-2")
+	n.warms = "31 of 250 probes"
+	_, err := await.Confirm(t.Context(), notes)
+	says(t, err, "osaka-app-2 still warms up: 31 of 250 probes")
+	n.warms = ""
+	if _, err := await.Confirm(t.Context(), notes); err != nil {
+		t.Error(err)
+	}
+}
+
 // A node that runs in another epoch than the one to come is started anew, one that cannot be is named, and keeps no other from it.
 func TestAwaitStartsAnew(t *testing.T) {
 	l := handing()

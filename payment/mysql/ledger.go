@@ -456,10 +456,10 @@ func (l *Ledger) Ready(ctx context.Context, w payment.Writer) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("read epoch of MySQL %s: %w", l.endpoint, err)
+	case is != w.Epoch: // said first: it tells a node that waits for its promotion from one whose server was fenced
+		return staleEpoch(w, is, site)
 	case readOnly || super:
 		return fmt.Errorf("MySQL %s is read-only", l.endpoint)
-	case is != w.Epoch:
-		return staleEpoch(w, is, site)
 	}
 	return nil
 }

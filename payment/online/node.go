@@ -41,6 +41,16 @@ const (
 	recoverLimit = 30 * time.Second       // of one such look
 )
 
+// A node that waits for its database to be promoted warms up: it writes probes of its own to the journal, one after another, at about the pace of
+// customers. In its first seconds as a coordinator a Cassandra node interprets what it has not compiled yet, and takes ten times as long;
+// the customers of a planned switch must not be the ones who wait for that.
+const (
+	warmProbes = 250
+	warmEvery  = 20 * time.Millisecond
+	warmLimit  = 15 * time.Second // from its start, whatever the journal does
+	warmSlot   = -2               // no customer's, nor a check's
+)
+
 // crowd is how many payments and probes a node works on at a time. It turns away who comes on top, with proof that nothing was done:
 // what came while more was asked of a region than it can do is then over when that is over. Without a limit all wait for one another, until
 // each takes longer than its customer does, and the region works for customers who are gone, for as long as others come (metastable
@@ -72,6 +82,7 @@ type Node struct {
 	journal error
 
 	recovered forward.Recovered // the last look at interrupted payments
+	warming   string            // how far the warm-up is; empty: it is over
 }
 
 // New makes a node.
@@ -98,6 +109,7 @@ func (n *Node) Run(ctx context.Context) error {
 		if p, err = payment.ParseParameters(v); err == nil {
 			n.mu.Lock()
 			n.values, n.watched, n.started = v, v, p
+			n.warming = "not begun"
 			n.mu.Unlock()
 		}
 		return err
@@ -132,6 +144,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	parts.Go(func() { n.every(ctx, checkEvery, func() { n.check(ctx, app) }) })
 	parts.Go(func() { n.every(ctx, watchEvery, func() { n.look(ctx) }) })
+	parts.Go(func() { n.warm(ctx, app) })
 	if n.cfg.Recover && !app.blind() {
 		parts.Go(func() { n.recover(ctx, app) })
 	}
@@ -193,6 +206,33 @@ func (n *Node) recover(ctx context.Context, app *App) {
 		case <-tick.C:
 		}
 	}
+}
+
+// warm is the warm-up. It ends when it is done, when the node need not wait, or when there is no journal to warm in time.
+func (n *Node) warm(ctx context.Context, app *App) {
+	ctx, cancel := context.WithTimeout(ctx, warmLimit)
+	defer cancel()
+	tick := time.NewTicker(warmEvery)
+	defer tick.Stop()
+	for done := 0; done < warmProbes && ctx.Err() == nil; {
+		n.mu.Lock()
+		looked, waits, journal := !n.checked.IsZero(), errors.Is(n.ledger, payment.ErrStaleEpoch), n.journal
+		n.warming = fmt.Sprintf("%d of %d probes", done, warmProbes)
+		n.mu.Unlock()
+		if looked && !waits {
+			break
+		}
+		if looked && journal == nil && app.Journal.Probe(ctx, payment.Probe{Slot: warmSlot}) == nil {
+			done++
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+	n.mu.Lock()
+	n.warming = ""
+	n.mu.Unlock()
 }
 
 // check asks both stores and says so in the log when the answer changes.
@@ -457,8 +497,9 @@ type Status struct {
 	Params   payment.Values   `json:"params"`        // as read at start
 	Watched  payment.Values   `json:"watched"`       // as last seen
 	WatchErr string           `json:"watch_error,omitempty"`
-	Formed   bool             `json:"formed_cluster"` // it was started to form a new cluster
-	Ledger   string           `json:"ledger"`         // ok, or why not
+	Formed   bool             `json:"formed_cluster"`    // it was started to form a new cluster
+	Ledger   string           `json:"ledger"`            // ok, or why not
+	Warming  string           `json:"warming,omitempty"` // how far it is, while it warms up
 	Journal  string           `json:"journal"`
 	Defects  []payment.Defect `json:"defects"`
 	Payments map[string]int64 `json:"payments"` // asked, done
@@ -473,7 +514,7 @@ func (n *Node) status(w http.ResponseWriter, r *http.Request) {
 	s := Status{
 		Node: n.cfg.Name, Site: n.cfg.Site, Release: payment.Release, Epoch: n.epoch(),
 		Ready: ready == nil, Params: n.values, Watched: n.watched, Formed: n.started.ClusterForm,
-		Ledger: text(n.ledger), Journal: text(n.journal), Defects: append([]payment.Defect{}, n.cfg.Defects...),
+		Ledger: text(n.ledger), Journal: text(n.journal), Warming: n.warming, Defects: append([]payment.Defect{}, n.cfg.Defects...),
 		Payments: map[string]int64{"asked": n.asked.Load(), "done": n.done.Load()},
 		Failures: map[string]int64{"refused": n.refused.Load(), "unknown": n.unknown.Load()},
 	}

@@ -273,3 +273,53 @@ func TestHealth(t *testing.T) {
 		}
 	})
 }
+
+// TestWarmUp: a node whose database waits for its promotion writes probes to the journal and says how far it is; one that need not wait, or whose
+// database was fenced in its own epoch, or that has no journal, does not.
+func TestWarmUp(t *testing.T) {
+	lost := errors.New("lost")
+	for _, c := range []struct {
+		name    string
+		epoch   string // of the node; the store's is 1
+		ledger  error
+		journal error
+		probes  int64
+		said    bool // that it warms up, after 3 s
+		over    time.Duration
+	}{
+		{"waits for its promotion", "2", nil, nil, warmProbes, true, 6 * time.Second},
+		{"serves at once", "1", nil, nil, 0, false, time.Second},
+		{"its database was fenced", "1", lost, nil, 0, false, time.Second},
+		{"has no journal", "2", nil, lost, 0, true, 16 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStores()
+				var probes atomic.Int64
+				s.ledger.Fail = func(method, _ string) (error, error) { return c.ledger, nil }
+				s.journal.Fail = func(method, _ string) (error, error) {
+					if method == "probe" {
+						probes.Add(1)
+					}
+					return c.journal, nil
+				}
+				n := started(t, s, paymenttest.NewParams(paymenttest.Complete(c.epoch)))
+				warming := func() string {
+					var status Status
+					if err := json.Unmarshal(ask(n, "GET", "/status", "", "").Body.Bytes(), &status); err != nil {
+						t.Fatal(err)
+					}
+					return status.Warming
+				}
+				time.Sleep(3 * time.Second)
+				if said := warming() != ""; said != c.said {
+					t.Errorf("after 3 s it says %q", warming())
+				}
+				time.Sleep(c.over)
+				if got := probes.Load(); got != c.probes || warming() != "" {
+					t.Errorf("%d probes, expected %d; it says %q", got, c.probes, warming())
+				}
+			})
+		})
+	}
+}
