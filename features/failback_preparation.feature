@@ -6,9 +6,9 @@ Feature: Tokyo is prepared for the failback
 
   Scenario: Tokyo returns on its old data and is prepared while Osaka serves
     Given the platform of "two-region-witness.yaml" is up
-    And customers make 20 payments a second, 10 % of them ignore the DNS TTL
+    And customers make 30 payments a second, 10 % of them ignore the DNS TTL
     And 60 write probes a second measure the outage
-    And 2 payment keys a second are repeated on purpose
+    And 3 payment keys a second are repeated on purpose
     And the steady state has held for 10 s
     And the DNS record "campaign" is added, younger than the procedure
     And replication from tokyo to osaka lags by at least 300 ms

@@ -6,12 +6,12 @@ Feature: The round trip
 
   Scenario: Tokyo is lost, returns, is prepared, and serves again
     Given the platform of "two-region-witness.yaml" is up
-    And customers make 20 payments a second, 10 % of them ignore the DNS TTL
+    And customers make 30 payments a second, 10 % of them ignore the DNS TTL
     And 60 write probes a second measure the outage
-    And 2 payment keys a second are repeated on purpose
+    And 3 payment keys a second are repeated on purpose
     And the steady state has held for 10 s
     And replication from tokyo to osaka lags by at least 300 ms
-    And a person on duty does what is asked by hand 1 s after being asked
+    And a person on duty does what is asked by hand 200 ms after being asked
     And the person in charge approves 1 s after being asked
     When tokyo is lost
     And the person in charge decides after 3 s
