@@ -8,7 +8,7 @@
 @nightly @six_nodes @kept_whole
 Feature: Cassandra nodes that lose their volumes
   Customers pay in Tokyo, which keeps every row on three nodes. Two of them fail, one after another, and their volumes with them; each
-  is started again on an empty one, and the next fails only once it takes part. Does Tokyo still give what was written?
+  is started again on an empty one, and the next fails only once it takes part and has what it missed. Does Tokyo still give what was written?
 
   Background:
     Given the platform of "six-nodes.yaml" is up

@@ -71,10 +71,10 @@ type childWorld struct {
 // with the calling process.
 func StartWorld(ctx context.Context, kirikae string, spec WorldSpec, say func(string)) (*childWorld, error) {
 	w := &childWorld{cmd: exec.Command(kirikae, spec.Arguments()...), ended: make(chan struct{})}
-	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C at the terminal is the drill's to handle, in order
-	if spec.Detached {
-		w.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	} else {
+	// A session of its own: a Ctrl-C at the terminal is the drill's to handle, in order. And where more CPU is asked for than there is, Linux
+	// shares it out by sessions (sched_autogroup): the drill sends its probes on time, however many servers start.
+	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if !spec.Detached {
 		stdin, err := w.cmd.StdinPipe()
 		if err != nil {
 			return nil, fmt.Errorf("start world: %w", err)

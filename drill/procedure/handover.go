@@ -99,7 +99,7 @@ func handoverVerbs(e Estate, region func(name, says string) Input) Verbs {
 			},
 		},
 		"app.await": {
-			Says:   "Starts a region's app nodes ahead of its promotion: they work for the epoch to come, and refuse payments until then.",
+			Says:   "Starts a region's app nodes ahead of its promotion: they work for the epoch to come, warm up, and refuse payments until then.",
 			Inputs: []Input{region("region", "Where")},
 			Bind:   func(in Values) (runbook.Action, error) { return await{e, in.site("region")}, nil },
 		},

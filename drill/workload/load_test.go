@@ -411,31 +411,33 @@ func TestRepeatsDoNotPileUp(t *testing.T) {
 
 // Who is never told gives up, so that those who ask a lost region do not become more and more.
 func TestRepeatsGiveUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, end := newMemoryPlatform(t, "tokyo")
-		defer end()
-		p.intercept(func(w http.ResponseWriter, _ *http.Request, _ int) bool {
-			w.WriteHeader(503)
-			return true
+	for stale, patience := range map[float64]time.Duration{0: patience, 1: stalePatience} {
+		synctest.Test(t, func(t *testing.T) {
+			p, end := newMemoryPlatform(t, "tokyo")
+			defer end()
+			p.intercept(func(w http.ResponseWriter, _ *http.Request, _ int) bool {
+				w.WriteHeader(503)
+				return true
+			})
+			plan := p.plan(p.host)
+			plan.RepeatRate, plan.StaleShare = 2, stale
+			first, last := map[int]history.Instant{}, map[int]history.Instant{}
+			for _, o := range play(t, plan, 50*time.Second+patience, nil).Operations {
+				if o.Stream != history.StreamRepeat {
+					continue
+				}
+				if o.Attempt == 1 {
+					first[o.Slot] = o.Sent
+				}
+				last[o.Slot] = max(last[o.Slot], o.Sent)
+			}
+			for slot := range 90 { // of the first 45 s of the load
+				if tried := last[slot].Sub(first[slot]); tried < patience-10*time.Second || tried > patience+time.Second {
+					t.Errorf("stale share %v: slot %d was tried for %s, expected about %s", stale, slot, tried, patience)
+				}
+			}
 		})
-		plan := p.plan(p.host)
-		plan.RepeatRate = 2
-		first, last := map[int]history.Instant{}, map[int]history.Instant{}
-		for _, o := range play(t, plan, 90*time.Second, nil).Operations {
-			if o.Stream != history.StreamRepeat {
-				continue
-			}
-			if o.Attempt == 1 {
-				first[o.Slot] = o.Sent
-			}
-			last[o.Slot] = max(last[o.Slot], o.Sent)
-		}
-		for slot := range 100 { // the first 50 s of the load
-			if tried := last[slot].Sub(first[slot]); tried < 20*time.Second || tried > 31*time.Second {
-				t.Errorf("slot %d was tried for %s", slot, tried)
-			}
-		}
-	})
+	}
 }
 
 // The same seed sends the same load; another one does not.

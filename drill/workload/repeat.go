@@ -14,15 +14,18 @@ const (
 	lastBackoff  = 4 * time.Second
 )
 
-// patience is how long such a customer goes on without being told: several times what a region needs to be back. Those who ignore the TTL
-// of a lost region would otherwise be more and more, ask it as often as all others together, and come back with it all at once.
-const patience = 30 * time.Second
+// How long such a customer goes on without being told: several times what a region needs to be back, a minute without an operator included. Those
+// who ignore the TTL of a lost region never see it back: they would be more and more, ask it as often as all others together, and come
+// back with it all at once.
+const (
+	patience      = 90 * time.Second
+	stalePatience = 30 * time.Second
+)
 
 // repeat plays a customer who repeats a key: until it is told that the payment is done, some with a twin sent at the same
 // moment; then, one to three seconds after it was told, once more until it is told again, as a page that is reloaded does; neither
-// longer than his patience. Keys
-// that are under way or were acknowledged shortly before a region is lost are so repeated in the other one. Every attempt has
-// the same key and the same body, and is a record of its own. The schedule knows first attempts only: when too many later ones
+// longer than his patience. Keys that are under way or were acknowledged shortly before a region is lost are so repeated in the
+// other one. Every attempt has the same key and the same body, and is a record of its own. The schedule knows first attempts only: when too many later ones
 // are in flight, one more waits for its turn and leaves no record until it is sent.
 func (s *stream) repeat(slot int, due history.Instant) {
 	k := &repeated{stream: s, slot: slot, req: s.payment(slot, s.load.plan)}
@@ -79,7 +82,11 @@ func (k *repeated) again(due history.Instant) {
 
 // retry sends the key with growing pauses until the customer is told. False: the load ended before, or his patience.
 func (k *repeated) retry() bool {
-	end := k.load.rec.Now().Add(patience)
+	wait := patience
+	if k.clients[k.req.customer].cust.stale {
+		wait = stalePatience
+	}
+	end := k.load.rec.Now().Add(wait)
 	for pause := firstBackoff; ; pause = min(2*pause, lastBackoff) {
 		due := k.load.rec.Now().Add(pause/2 + time.Duration(k.random.Int64N(int64(pause))))
 		if due > end || !k.load.until(due) {

@@ -99,3 +99,37 @@ func (s *Session) Spread(ctx context.Context, replicas map[string]int) error {
 	}
 	return nil
 }
+
+// Form makes a schema over a ring that is whole: it executes statements in turn and spreads every replicated keyspace. All of it is asked of the
+// first node ("ip:port" of CQL), as changes that several nodes make at once may collide, and none waits for the other nodes, which hear of a
+// version by gossip only once a second: that is waited for once, at the end, until every node itself says that it has the same schema.
+func Form(ctx context.Context, nodes []string, statements []string, replicas map[string]int) error {
+	cfg := nodeConfig(nodes[0])
+	cfg.MaxWaitSchemaAgreement = time.Millisecond
+	s, err := open(ctx, cfg, nodes[0])
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if err := s.ApplySchema(ctx, statements); err != nil {
+		return err
+	}
+	if err := s.Spread(ctx, replicas); err != nil {
+		return err
+	}
+	return waitViews(ctx, "one schema", nodes, oneSchema)
+}
+
+// oneSchema says which nodes have another schema than the first, as each of them says itself; "" when none has.
+func oneSchema(nodes []string, views []view) string {
+	var why []string
+	for i, v := range views {
+		switch {
+		case v.err != nil:
+			why = append(why, fmt.Sprintf("%s: %v", nodes[i], v.err))
+		case views[0].err == nil && v.peers[0].schema != views[0].peers[0].schema:
+			why = append(why, fmt.Sprintf("%s has schema %s, %s has %s", nodes[i], v.peers[0].schema, nodes[0], views[0].peers[0].schema))
+		}
+	}
+	return strings.Join(why, "; ")
+}

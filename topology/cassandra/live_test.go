@@ -3,6 +3,7 @@ package cassandra
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -149,7 +150,17 @@ func TestLiveLostNode(t *testing.T) {
 	O, err := Open(ctx, Site{Name: "osaka", Contact: []string{osaka.cql()}, DC: "osaka"})
 	must(t, err)
 	defer O.Close()
-	must(t, T.ApplySchema(ctx, schema.Cassandra(map[string]int{"tokyo": 1, "osaka": 1})))
+	both := map[string]int{"tokyo": 1, "osaka": 1}
+	must(t, Form(ctx, []string{tokyo.cql(), osaka.cql()}, schema.Cassandra(both), both))
+	for _, s := range []*Session{T, O} { // each at once, and by itself
+		all, err := s.Keyspaces(ctx)
+		must(t, err)
+		for _, name := range []string{"pay", "system_auth", "system_distributed", "system_traces"} {
+			if !maps.Equal(all[name], both) {
+				t.Errorf("%s has %s in %v, expected %v", s.Name(), name, all[name], both)
+			}
+		}
+	}
 	for _, s := range []*Session{T, O} {
 		must(t, s.Ready(ctx))
 		must(t, s.Quorums(ctx))

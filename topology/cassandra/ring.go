@@ -32,6 +32,11 @@ func (s *Session) Version(ctx context.Context) (string, error) {
 // in one schema, as long as ctx allows. Every node is asked: a peer can stay unseen by one node while all the others show it.
 // Whether they also answer each other is Quorums' to prove.
 func WaitRing(ctx context.Context, nodes ...string) error {
+	return waitViews(ctx, "the ring", nodes, missing)
+}
+
+// waitViews looks at what each node shows until nothing is missing in that, as long as ctx allows.
+func waitViews(ctx context.Context, what string, nodes []string, missing func([]string, []view) string) error {
 	views := make([]view, len(nodes))
 	for {
 		var wg sync.WaitGroup
@@ -47,7 +52,7 @@ func WaitRing(ctx context.Context, nodes ...string) error {
 			if why == "" {
 				return nil
 			}
-			return fmt.Errorf("wait for the ring of %d nodes: %w; last seen: %s", len(nodes), context.Cause(ctx), why)
+			return fmt.Errorf("wait for %s of %d nodes: %w; last seen: %s", what, len(nodes), context.Cause(ctx), why)
 		}
 		select {
 		case <-ctx.Done():

@@ -94,3 +94,26 @@ func TestMissing(t *testing.T) {
 		}
 	}
 }
+
+// TestOneSchema: what a node says of itself counts, not what the others have heard of it.
+func TestOneSchema(t *testing.T) {
+	is := func(address, schema, heard string) view {
+		return view{peers: []peer{{address, schema, true}, {"x", heard, true}}}
+	}
+	down := view{err: errors.New("refused")}
+	for _, c := range []struct {
+		name  string
+		views []view
+		want  string
+	}{
+		{"one schema", []view{is("a", "2", "1"), is("b", "2", "1")}, ""},
+		{"one lags", []view{is("a", "2", "2"), is("b", "1", "2")}, "B has schema 1, A has 2"},
+		{"the first lags", []view{is("a", "1", "1"), is("b", "2", "1")}, "B has schema 2, A has 1"},
+		{"one is down", []view{is("a", "2", "2"), down}, "B: refused"},
+		{"the first is down", []view{down, is("b", "2", "2")}, "A: refused"},
+	} {
+		if got := oneSchema([]string{"A", "B"}, c.views); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}

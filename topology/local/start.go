@@ -31,7 +31,17 @@ func (m *machines) Start(ctx context.Context, n plan.Node, alone bool) error {
 				return fmt.Errorf("start %s: %w", n.Name, err)
 			}
 		}
-		return c.launch(cassandra.Command(in.Java, in.Cassandra, o))
+		if err := c.launch(cassandra.Command(in.Java, in.Cassandra, o)); err != nil {
+			return err
+		}
+		if r := c.life(); r != nil {
+			go func() {
+				if err := yields(r.PID, n.Endpoints[topology.ServiceCQL], r.ended); err != nil {
+					c.note(err.Error())
+				}
+			}()
+		}
+		return nil
 	}
 	var file string
 	switch n.Kind {

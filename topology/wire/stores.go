@@ -26,22 +26,19 @@ func (c *Console) Cassandra(ctx context.Context) error {
 			return err
 		}
 		c.say("cassandra: every node sees the others")
+		factors := map[string]int{}
+		for site, rf := range c.Plan.Topology.ReplicationFactor {
+			factors[string(site)] = rf
+		}
+		if err := cassandra.Form(ctx, contacts, schema.Cassandra(factors), factors); err != nil {
+			return err
+		}
+		c.say("cassandra: every keyspace is in both regions")
 		s, err := cassandra.Open(ctx, c.ring(c.Plan.Topology.Active()))
 		if err != nil {
 			return err
 		}
 		defer s.Close()
-		factors := map[string]int{}
-		for site, rf := range c.Plan.Topology.ReplicationFactor {
-			factors[string(site)] = rf
-		}
-		if err := s.ApplySchema(ctx, schema.Cassandra(factors)); err != nil {
-			return err
-		}
-		if err := s.Spread(ctx, factors); err != nil {
-			return err
-		}
-		c.say("cassandra: every keyspace is in both regions")
 		if err := Until(ctx, "cassandra answers at both quorums", s.Quorums); err != nil {
 			return err
 		}
