@@ -36,7 +36,7 @@ func (m *machines) Start(ctx context.Context, n plan.Node, alone bool) error {
 		}
 		if r := c.life(); r != nil {
 			go func() {
-				if err := yields(r.PID, n.Endpoints[topology.ServiceCQL], r.ended); err != nil {
+				if err := yields(r.PID, n.Endpoints[topology.ServiceCQL], yieldFirst, r.ended); err != nil {
 					c.note(err.Error())
 				}
 			}()

@@ -11,17 +11,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Cassandra node takes 5 to 8 seconds of a CPU before it answers. In another region nobody would feel that: here it would take them from the
-// nodes that serve. While it starts it has a lower priority than those.
+// A Cassandra node takes 5 to 8 seconds of a CPU before it answers, and about as many for its first work: its keyspaces, the rebuild of its data. In
+// another region nobody would feel that: here it would take them from the nodes that serve. It has a lower priority than those for so long.
 const (
-	yielding   = 15              // nice
-	yieldLimit = 2 * time.Minute // of a start; then it has waited long enough
+	yielding   = 5                // nice: a third of the share of a thread that serves
+	yieldLimit = 2 * time.Minute  // of a start; then it has waited long enough
+	yieldFirst = 30 * time.Second // from its first answer on, its first work
 	yieldLook  = 250 * time.Millisecond
 )
 
-// yields lowers a process's priority until its server takes connections at an address, the process has ended, or it took too long. Only root may
-// raise a priority again, so nobody else's is lowered.
-func yields(pid int, address string, ended <-chan struct{}) error {
+// yields lowers a process's priority until its server has taken connections at an address for some time, the process has ended, or it took too
+// long. Only root may raise a priority again, so nobody else's is lowered.
+func yields(pid int, address string, first time.Duration, ended <-chan struct{}) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
@@ -30,6 +31,7 @@ func yields(pid int, address string, ended <-chan struct{}) error {
 	}
 	tick := time.NewTicker(yieldLook)
 	defer tick.Stop()
+	answers := false
 	for over := time.After(yieldLimit); ; {
 		select {
 		case <-ended:
@@ -37,9 +39,12 @@ func yields(pid int, address string, ended <-chan struct{}) error {
 		case <-over:
 			return restore(pid)
 		case <-tick.C:
+			if answers {
+				continue
+			}
 			if c, err := net.DialTimeout("tcp", address, yieldLook); err == nil {
 				c.Close()
-				return restore(pid)
+				answers, over = true, time.After(first)
 			}
 		}
 	}

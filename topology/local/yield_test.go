@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestYields: a server has a lower priority until it takes connections, in all its threads, and never where nobody could raise it again.
+// TestYields: a server has a lower priority until it has taken connections for a while, in all its threads, and never where nobody could raise it again.
 func TestYields(t *testing.T) {
 	x := exec.Command("sleep", "60")
 	if err := x.Start(); err != nil {
@@ -39,7 +39,7 @@ func TestYields(t *testing.T) {
 	address := l.Addr().String()
 	l.Close()
 	done := make(chan error, 1)
-	go func() { done <- yields(x.Process.Pid, address, ended) }()
+	go func() { done <- yields(x.Process.Pid, address, 400*time.Millisecond, ended) }()
 	if os.Geteuid() != 0 {
 		if err := <-done; err != nil || fmt.Sprint(nices()) != fmt.Sprint(usual) {
 			t.Errorf("without the right to raise it again: %v, %v", nices(), err)
@@ -55,12 +55,20 @@ func TestYields(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	if c, err := l.Accept(); err != nil {
+		t.Fatal(err)
+	} else {
+		c.Close()
+	}
+	if fmt.Sprint(nices()) != fmt.Sprint([]int{yielding}) {
+		t.Errorf("as soon as it takes connections: %v", nices())
+	}
 	if err := <-done; err != nil || fmt.Sprint(nices()) != "[0]" {
-		t.Errorf("once it takes connections: %v, %v", nices(), err)
+		t.Errorf("once it has taken connections for a while: %v, %v", nices(), err)
 	}
 
 	l.Close()
-	go func() { done <- yields(x.Process.Pid, address, ended) }()
+	go func() { done <- yields(x.Process.Pid, address, 400*time.Millisecond, ended) }()
 	close(ended)
 	if err := <-done; err != nil {
 		t.Error(err)
