@@ -52,6 +52,8 @@ live: $(REAL) ## contract suites on real servers and containers; what was skippe
 	@grep -oE 'left out: .*' reports/out/live.log || true
 	@grep -rhoE --include='*_test.go' '^func TestNightly[A-Za-z]*' topology payment cmd | sed 's/^func \(.*\)/left out: \1 (make nightly)/'
 	@if go test -count=1 ./steps -run 'TestFeatures/nosuch' >/dev/null 2>&1; then echo "go test passes although it ran no drill" >&2; exit 1; fi
+	@set -o pipefail; go test -v -count=1 -timeout 10m ./steps -run 'TestFeatures/The_load_is_too_thin_to_say_anything$$' >reports/out/features.log 2>&1 \
+		&& grep -E '^ *--- PASS: TestFeatures/' reports/out/features.log || { tail -n 50 reports/out/features.log; echo "no drill passed under go test" >&2; exit 1; }
 
 drills: $(REAL) ## the drills of the test tier, in both runtimes; what the tier leaves out is listed
 	@$(foreach r,local $(if $(WITHOUT_DOCKER),,docker),echo "drills in $r"; $(RUN) --runtime $r --tier test --day $(DAY) || exit $$?; echo "end of drills in $r";)

@@ -390,7 +390,7 @@ func (d *Drill) loadGoesOn(ctx context.Context, long string) error {
 	if err != nil {
 		return err
 	}
-	if d.loadsOn++; d.onlyEndLeft() && untimed(d.meta.Expectation) && !d.mustBeSane() {
+	if d.loadsOn++; d.onlyEndLeft() && d.untimed() {
 		d.turn.pass()
 	}
 	stop := d.options.Progress.Beat("load", d.loadLine)
@@ -408,7 +408,7 @@ const customersMake = "customers make "
 // does is none of time.
 func (d *Drill) measuresNoTime() bool {
 	customers := slices.ContainsFunc(d.scenario.Steps, func(s string) bool { return strings.HasPrefix(s, customersMake) })
-	return !customers && untimed(d.meta.Expectation)
+	return !customers && d.untimed()
 }
 
 // onlyEndLeft says whether the sentence by which the load goes on is being played for the last time.
@@ -422,15 +422,13 @@ func (d *Drill) onlyEndLeft() bool {
 	return left == 0
 }
 
-// mustBeSane says whether the scenario judges how well the harness kept its own time.
-func (d *Drill) mustBeSane() bool {
-	return slices.ContainsFunc(d.scenario.Steps, func(s string) bool { return strings.HasSuffix(s, "the harness sane") })
-}
-
-// untimed says whether a scenario expects a failure that is none of time: what the planted defect has done stays done, however busy the machine.
-func untimed(e *history.Expectation) bool {
+// untimed says whether a scenario expects a failure that is none of time, and judges no time of the harness's own: what the planted defect has
+// done stays done, however busy the machine.
+func (d *Drill) untimed() bool {
 	timed := []string{check.NameRecovery, check.NamePlanned, check.NameLevelHeld}
-	return e != nil && e.Verdict == check.Fail.String() && e.Check != "" && !slices.Contains(timed, e.Check)
+	sane := slices.ContainsFunc(d.scenario.Steps, func(s string) bool { return strings.HasSuffix(s, "the harness sane") })
+	e := d.meta.Expectation
+	return !sane && e != nil && e.Verdict == check.Fail.String() && e.Check != "" && !slices.Contains(timed, e.Check)
 }
 
 // pass lets time pass: the drill's own schedule, not a wait for a state.

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/kirikae/kirikae/steps"
+	"github.com/kirikae/kirikae/topology/livetest"
 )
 
 // TestFeatures runs the drills under `go test`, each scenario a subtest:
@@ -21,9 +22,8 @@ import (
 // It is a drill on real servers, so it runs only where it is asked for: by -run TestFeatures, or by KIRIKAE_LIVE=1. It fails
 // when -run leaves no scenario over. KIRIKAE_SEED repeats one, KIRIKAE_RUNTIME=docker plays them in containers.
 func TestFeatures(t *testing.T) {
-	asked := flag.Lookup("test.run").Value.String()
-	if os.Getenv("KIRIKAE_LIVE") != "1" && !strings.Contains(asked, "TestFeatures") {
-		t.Skip("drills on real servers: ask by -run TestFeatures or KIRIKAE_LIVE=1")
+	if !strings.Contains(flag.Lookup("test.run").Value.String(), "TestFeatures") {
+		livetest.Servers(t)
 	}
 	bin := t.TempDir()
 	build := exec.Command("go", "build", "-o", bin+string(filepath.Separator), "./cmd/kirikae", "./cmd/paymentd")

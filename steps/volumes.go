@@ -67,8 +67,9 @@ func (d *Drill) keepRecords(ctx context.Context, kept string) error {
 
 func (d *Drill) recordsGiven() error { return d.passed(check.NameLocalReads) }
 
-// loseVolumes lets nodes of a region fail one after another, each once the one before it takes part again and has the writes that it missed. A planted record is read
-// at the node alone before and after: nobody reads at a quorum in between, which would repair what is missing.
+// loseVolumes lets nodes of a region fail one after another, each once the one before it takes part again and has the writes that it
+// missed. A planted record is read at the node alone before and after: nobody reads at a quorum in between, which would repair what
+// is missing.
 func (d *Drill) loseVolumes(ctx context.Context, of, _, site string) error {
 	n, err := strconv.Atoi(of)
 	if err != nil {

@@ -500,6 +500,31 @@ func TestLiveRegion(t *testing.T) {
 	}
 }
 
+// TestLiveWaiting: a node that waits for its promotion is told from one whose server was fenced in its own epoch, though both servers are read-only. The
+// first warms up.
+func TestLiveWaiting(t *testing.T) {
+	in := live(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	ops, _ := startMySQL(t, ctx, in)
+	l, err := mysql.New(mysql.Config{Endpoint: mysqlIP + ":3306", Password: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ready := func(epoch int64) error { return l.Ready(ctx, payment.Writer{Node: "x", Site: "tokyo", Epoch: epoch}) }
+	if err := ready(1); err != nil {
+		t.Errorf("a server that takes writes: %v", err)
+	}
+	sql(t, ctx, ops, "SET GLOBAL super_read_only = ON")
+	if err := ready(2); !errors.Is(err, payment.ErrStaleEpoch) {
+		t.Errorf("before its promotion: %v", err)
+	}
+	if err := ready(1); err == nil || errors.Is(err, payment.ErrStaleEpoch) || !strings.Contains(err.Error(), "read-only") {
+		t.Errorf("fenced in its own epoch: %v", err)
+	}
+}
+
 // Whatever the moment at which the epoch is raised, no payment of the older one is completed after it: a raise between a payment's
 // begin and its commit makes the payment roll back, and one that comes when the payment has the epoch waits for its commit.
 func TestLiveEpoch(t *testing.T) {

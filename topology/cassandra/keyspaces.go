@@ -82,9 +82,9 @@ func alterKeyspace(keyspace string, replicas map[string]int) string {
 	return b.String()
 }
 
-// Spread puts the replicated system keyspaces into NetworkTopologyStrategy over the same data centres as the platform's own, so
+// spread puts the replicated system keyspaces into NetworkTopologyStrategy over the same data centres as the platform's own, so
 // that none of them needs a node of a region that may be gone.
-func (s *Session) Spread(ctx context.Context, replicas map[string]int) error {
+func (s *Session) spread(ctx context.Context, replicas map[string]int) error {
 	now, err := s.Keyspaces(ctx)
 	if err != nil {
 		return err
@@ -114,7 +114,7 @@ func Form(ctx context.Context, nodes []string, statements []string, replicas map
 	if err := s.ApplySchema(ctx, statements); err != nil {
 		return err
 	}
-	if err := s.Spread(ctx, replicas); err != nil {
+	if err := s.spread(ctx, replicas); err != nil {
 		return err
 	}
 	return waitViews(ctx, "one schema", nodes, oneSchema)

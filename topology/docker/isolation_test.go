@@ -108,7 +108,7 @@ func TestIsolation(t *testing.T) {
 	})
 	t.Run("dropped SYN at a door", func(t *testing.T) {
 		if why := noDrops(); why != nil {
-			t.Skipf("a packet cannot be dropped from here: %v", why)
+			t.Skipf("drops packets in the network of a container, which cannot be done from here: %v", why)
 		}
 		w.t = t
 		r, ok := p.Route("tokyo", "osaka-mysql-1")

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -29,22 +30,32 @@ func yields(pid int, address string, first time.Duration, ended <-chan struct{})
 	if err := unix.Setpriority(unix.PRIO_PROCESS, pid, yielding); err != nil {
 		return fmt.Errorf("lower the priority of process %d: %w", pid, err)
 	}
+	if !answers(address, ended) {
+		first = 0
+	}
+	select {
+	case <-ended:
+		return nil
+	case <-time.After(first):
+		return restore(pid)
+	}
+}
+
+// answers waits until a server takes connections. False: its process has ended, or it took too long.
+func answers(address string, ended <-chan struct{}) bool {
 	tick := time.NewTicker(yieldLook)
 	defer tick.Stop()
-	answers := false
-	for over := time.After(yieldLimit); ; {
+	over := time.After(yieldLimit)
+	for {
 		select {
 		case <-ended:
-			return nil
+			return false
 		case <-over:
-			return restore(pid)
+			return false
 		case <-tick.C:
-			if answers {
-				continue
-			}
 			if c, err := net.DialTimeout("tcp", address, yieldLook); err == nil {
 				c.Close()
-				answers, over = true, time.After(first)
+				return true
 			}
 		}
 	}
@@ -68,7 +79,7 @@ func restore(pid int) error {
 			case err != nil: // it has ended
 			case 20-nice == yielding: // the system call gives 20 - nice
 				left = true
-				if err := unix.Setpriority(unix.PRIO_PROCESS, id, 0); err != nil && err != unix.ESRCH {
+				if err := unix.Setpriority(unix.PRIO_PROCESS, id, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 					return fmt.Errorf("raise the priority of thread %d: %w", id, err)
 				}
 			}

@@ -22,7 +22,7 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	if p, ok := machineMySQL(context.Background()); ok {
-		t.Skipf("this machine has MySQL %s at %s, which would be used", p.Version, p.Path)
+		t.Skipf("fetches a MySQL from a made-up shelf, and this machine's own, %s at %s, would be used instead", p.Version, p.Path)
 	}
 	b := &bench{t: t, dir: t.TempDir()}
 	b.cache = filepath.Join(b.dir, "cache dir") // with a space
