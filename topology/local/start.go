@@ -31,16 +31,16 @@ func (m *machines) Start(ctx context.Context, n plan.Node, alone bool) error {
 				return fmt.Errorf("start %s: %w", n.Name, err)
 			}
 		}
-		if err := c.launch(cassandra.Command(in.Java, in.Cassandra, o)); err != nil {
+		again := c.life() != nil
+		if err := c.launch(cassandra.Command(in.Java, in.Cassandra, o)); err != nil || !again {
 			return err
 		}
-		if r := c.life(); r != nil {
-			go func() {
-				if err := yields(r.PID, n.Endpoints[topology.ServiceCQL], yieldFirst, r.ended); err != nil {
-					c.note(err.Error())
-				}
-			}()
-		}
+		r := c.life()
+		go func() {
+			if err := yields(r.PID, n.Endpoints[topology.ServiceCQL], yieldFirst, r.ended); err != nil {
+				c.note(err.Error())
+			}
+		}()
 		return nil
 	}
 	var file string

@@ -13,7 +13,8 @@ import (
 )
 
 // A Cassandra node takes 5 to 8 seconds of a CPU before it answers, and about as many for its first work: its keyspaces, the rebuild of its data. In
-// another region nobody would feel that: here it would take them from the nodes that serve. It has a lower priority than those for so long.
+// another region nobody would feel that: here it would take them from the nodes that serve. One that is started again has a
+// lower priority than those for so long; at the start of a world nobody serves yet.
 const (
 	yielding   = 5                // nice: a third of the share of a thread that serves
 	yieldLimit = 2 * time.Minute  // of a start; then it has waited long enough
