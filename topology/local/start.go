@@ -31,8 +31,8 @@ func (m *machines) Start(ctx context.Context, n plan.Node, alone bool) error {
 				return fmt.Errorf("start %s: %w", n.Name, err)
 			}
 		}
-		again := c.life() != nil
-		if err := c.launch(cassandra.Command(in.Java, in.Cassandra, o)); err != nil || !again {
+		beside := c.life() != nil && !alone // started again, while others serve
+		if err := c.launch(cassandra.Command(in.Java, in.Cassandra, o)); err != nil || !beside {
 			return err
 		}
 		r := c.life()

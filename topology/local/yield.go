@@ -14,9 +14,9 @@ import (
 
 // A Cassandra node takes 5 to 8 seconds of a CPU before it answers, and about as many for its first work: its keyspaces, the rebuild of its data. In
 // another region nobody would feel that: here it would take them from the nodes that serve. One that is started again has a
-// lower priority than those for so long; at the start of a world nobody serves yet.
+// lower priority than those for so long; at the start of a world nobody serves yet, and beside one that is started alone nobody does any more.
 const (
-	yielding   = 5                // nice: a third of the share of a thread that serves
+	yielding   = 15               // nice: of both CPUs what others leave, and little more
 	yieldLimit = 2 * time.Minute  // of a start; then it has waited long enough
 	yieldFirst = 30 * time.Second // from its first answer on, its first work
 	yieldLook  = 250 * time.Millisecond
