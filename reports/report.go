@@ -68,6 +68,7 @@ type Scenario struct {
 // World says on what the drill was played.
 type World struct {
 	Runtime   string            `json:"runtime"`
+	Volumes   string            `json:"volumes,omitempty"` // where the stores kept their data: disk, memory
 	Simulated bool              `json:"simulated"`
 	Engines   map[string]string `json:"engines"` // product → version
 	Images    []history.Image   `json:"images"`  // of its containers; empty where there are none
@@ -96,7 +97,7 @@ func Build(run *history.Run, d check.Drill) Report {
 		},
 		Seed: m.Seed,
 		World: World{
-			Runtime: m.Runtime, Simulated: m.Simulated, Engines: m.Engines, Images: list(m.Images), Topology: m.Topology,
+			Runtime: m.Runtime, Volumes: m.Volumes, Simulated: m.Simulated, Engines: m.Engines, Images: list(m.Images), Topology: m.Topology,
 			Active: m.Active, Standby: m.Standby, Procedure: m.Procedure,
 		},
 		Started:     m.Started,
@@ -126,7 +127,7 @@ func Build(run *history.Run, d check.Drill) Report {
 		r.Expectation = Expectation{Verdict: e.Verdict, Check: e.Check, Stated: true}
 	}
 	r.Expectation.Met, r.Expectation.Why = check.Expected(d, m.Expectation)
-	r.Repeat = Repeat{Run: fmt.Sprintf("kirikae run%s --seed %d", runtimeFlag(m.Runtime), m.Seed), Check: "kirikae check " + shellWord(run.Folder)}
+	r.Repeat = Repeat{Run: fmt.Sprintf("kirikae run%s%s --seed %d", runtimeFlag(m.Runtime), volumesFlag(m.Volumes), m.Seed), Check: "kirikae check " + shellWord(run.Folder)}
 	if m.Feature != "" {
 		r.Repeat.Run += " " + shellWord(fmt.Sprintf("%s:%d", m.Feature, m.Line))
 	}
@@ -142,6 +143,21 @@ func runtimeFlag(runtime string) string {
 		return " --world compose"
 	}
 	return " --runtime " + shellWord(runtime)
+}
+
+func volumesFlag(volumes string) string {
+	if volumes == history.VolumesMemory {
+		return " --volumes memory"
+	}
+	return ""
+}
+
+// Place says what the world ran on: "local", "docker, volumes in memory".
+func (w World) Place() string {
+	if w.Volumes == history.VolumesMemory {
+		return w.Runtime + ", volumes in memory"
+	}
+	return w.Runtime
 }
 
 // measured are the headlines of what was measured. What failed, what is not known and what ended the drill are left out: each

@@ -15,7 +15,7 @@ const summaryLosses = 20
 // summary writes the page that CI shows beside a job: the verdict, what failed, what was measured, how to repeat.
 func summary(w *bytes.Buffer, r Report) error {
 	fmt.Fprintf(w, "## %s %s — %s\n\n", sign(r.Verdict), r.Verdict, md(r.Scenario.Name))
-	about := append([]string{r.World.Runtime}, r.World.engines()...)
+	about := append([]string{r.World.Place()}, r.World.engines()...)
 	about = append(about, fmt.Sprintf("seed %d", r.Seed))
 	if r.World.Topology != "" {
 		about = append(about, "topology "+r.World.Topology)

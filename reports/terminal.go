@@ -88,7 +88,7 @@ func (t *terminal) paint(code, s string) string {
 
 func (t *terminal) verdict(r Report) {
 	code := map[check.Verdict]string{check.Pass: ansiBlue, check.Fail: ansiPink, check.Inconclusive: ansiOrange}[r.Verdict]
-	about := append([]string{r.World.Runtime}, r.World.engines()...)
+	about := append([]string{r.World.Place()}, r.World.engines()...)
 	about = append(about, fmt.Sprintf("seed %d", r.Seed))
 	if r.World.Runtime == "" {
 		about = about[1:]

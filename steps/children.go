@@ -37,6 +37,7 @@ type WorldSpec struct {
 	Seed     uint64              // of the drill
 	Defects  map[string][]string // planted
 	Detached bool                // outlive the process that starts it (`kirikae up`)
+	Volumes  string              // disk, memory; "": disk
 }
 
 // Arguments of `kirikae world` that make this world.
@@ -44,6 +45,9 @@ func (s WorldSpec) Arguments() []string {
 	args := []string{"world", "--folder", s.Folder, "--topology", s.Topology, "--runtime", s.Runtime, "--seed", strconv.FormatUint(s.Seed, 10)}
 	if s.Images != "" {
 		args = append(args, "--images", s.Images)
+	}
+	if s.Volumes != "" {
+		args = append(args, "--volumes", s.Volumes)
 	}
 	for kind, extra := range s.Defects {
 		for _, x := range extra {

@@ -131,7 +131,7 @@ func (d *Drill) worldUp(ctx context.Context, file string) error {
 	}
 	began := time.Now()
 	d.process, err = StartWorld(ctx, d.options.Kirikae, WorldSpec{
-		Folder: d.folder, Topology: path, Runtime: d.runtime.Name(), Images: d.options.Images, Seed: d.options.Seed, Defects: d.defects,
+		Folder: d.folder, Topology: path, Runtime: d.runtime.Name(), Images: d.options.Images, Volumes: d.options.Volumes, Seed: d.options.Seed, Defects: d.defects,
 	}, func(line string) { d.say("world", "%s", line) })
 	if err != nil {
 		return err
@@ -151,6 +151,7 @@ func (d *Drill) worldUp(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
+	d.meta.Volumes = string(d.world.About().Volumes)
 	for _, i := range d.world.About().Images {
 		d.meta.Images = append(d.meta.Images, history.Image(i))
 	}

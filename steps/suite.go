@@ -29,6 +29,7 @@ type Options struct {
 	Kirikae  string    // path of the kirikae program, for the world and the operator; beside it are paymentd and linux/
 	Runtime  string    // auto, docker, local, compose
 	Images   string    // docker: auto, official, built
+	Volumes  string    // where the stores keep their data: disk, memory; "": disk
 	Paths    []string  // features; none: all embedded ones
 	Tags     string    // tag expression; "" selects all
 	Tier     string    // which drills of those selected: test, nightly; "": all

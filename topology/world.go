@@ -34,6 +34,7 @@ type Options struct {
 	Seed     uint64              // ids and everything random
 	Progress func(what string)   // a line per state change; nil: silent
 	Defects  map[string][]string // planted: node kind → extra arguments of its process, e.g. app → --defect ack-before-commit
+	Volumes  Volumes             // where the stores keep their data; "": on disk
 }
 
 // World is a running platform: sites, nodes and links. What a product can be asked (SQL, CQL) is not its business.
@@ -63,6 +64,7 @@ type About struct {
 	ID      string            // short name of the world
 	Images  []Image           // containers' images; empty where there are no containers
 	Secret  string            // password of the world's database users, made at random for this world
+	Volumes Volumes           // where the stores keep their data
 }
 
 // Image is what containers of a world were made from.

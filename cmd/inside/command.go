@@ -24,11 +24,11 @@ func command(p program) *cobra.Command {
 		Use: "inside", Short: "What runs inside the containers of a world",
 		SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return errors.New("a part is needed: wan, names, net, cassandra, mysql, healthy, dial, boot, wire or rest")
+			return errors.New("a part is needed: wan, names, net, cassandra, mysql, healthy, dial, boot, wire, rest, keep or empty")
 		},
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(wan(p), names(p), pod(p), cassandra(p), mysql(p), healthy(p), dial(p), boot(p), wire(p), rest(p), watchdog())
+	root.AddCommand(wan(p), names(p), pod(p), cassandra(p), mysql(p), healthy(p), dial(p), boot(p), wire(p), rest(p), keep(), empty(p), watchdog())
 	return root
 }
 
@@ -239,6 +239,16 @@ func mysql(p program) *cobra.Command {
 func watchdog() *cobra.Command {
 	return &cobra.Command{Use: "watchdog", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return ran(fence.Watch(cmd.InOrStdin())) }}
+}
+
+func keep() *cobra.Command {
+	return &cobra.Command{Use: "keep", Short: "Do nothing but have the volumes that are in memory", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { <-cmd.Context().Done(); return nil }}
+}
+
+func empty(p program) *cobra.Command {
+	return &cobra.Command{Use: "empty FOLDER…", Short: "Remove all that is in folders, not them", Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return ran(p.empty(args)) }}
 }
 
 func healthy(p program) *cobra.Command {

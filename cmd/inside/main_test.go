@@ -28,6 +28,7 @@ type recorder struct {
 	dialled   []string
 	wired     []inside.Wire
 	rested    []string
+	emptied   []string
 	err       error // what every part returns
 }
 
@@ -46,8 +47,9 @@ func (r *recorder) program() program {
 			r.dialled = append(r.dialled, a...)
 			return r.err
 		},
-		boot: func() error { return r.err },
-		wire: func(_ context.Context, w inside.Wire) error { r.wired = append(r.wired, w); return r.err },
+		boot:  func() error { return r.err },
+		wire:  func(_ context.Context, w inside.Wire) error { r.wired = append(r.wired, w); return r.err },
+		empty: func(f []string) error { r.emptied = append(r.emptied, f...); return r.err },
 		rest: func(marker string, argv []string) error {
 			r.rested = append(r.rested, marker+" "+strings.Join(argv, " "))
 			return r.err
@@ -140,6 +142,41 @@ func check(t *testing.T, p plan.Plan, bypass bool) {
 	}
 	if r.wired[0].Octet != 9 || r.wired[0].Topology.Name != p.Topology.Name || r.wired[0].Within <= 0 {
 		t.Errorf("%+v", r.wired[0])
+	}
+}
+
+// TestKeeper: volumes in memory are kept by one container, which does nothing until it is told to end, and empties what it is told to.
+func TestKeeper(t *testing.T) {
+	top, err := topology.Load("../../fixtures/topologies/two-region.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, o := plan.Layout(top, 9, plan.Private, false), containers.Options{ID: "w1a2b3"}
+	if k, ok := containers.Keeper(o, containers.Specs(p, o)); ok {
+		t.Errorf("a world on disk has %+v", k)
+	}
+	o.Volumes = topology.VolumesMemory
+	k, ok := containers.Keeper(o, containers.Specs(p, o))
+	if !ok || len(k.Volumes) != 4 || k.Pod != "" || len(k.Networks) != 0 || !k.Offline || k.Labels[containers.LabelWorld] != "w1a2b3" {
+		t.Fatalf("%+v", k)
+	}
+	var r recorder
+	var out bytes.Buffer
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if code := run(ctx, r.program(), append(k.Entrypoint[1:], k.Args...), &out, &out); code != 0 || ctx.Err() == nil {
+		t.Errorf("it keeps until it is told to end: exit %d: %s", code, out.String())
+	}
+	for _, v := range k.Volumes {
+		if !v.Memory || v.Of == "" || v.Path != containers.Kept(v.Of, v) {
+			t.Errorf("%+v", v)
+		}
+		if code := run(t.Context(), r.program(), []string{"empty", v.Path}, &out, &out); code != 0 {
+			t.Errorf("exit %d: %s", code, out.String())
+		}
+	}
+	if len(r.emptied) != 4 {
+		t.Errorf("emptied: %v", r.emptied)
 	}
 }
 

@@ -23,6 +23,7 @@ type program struct {
 	boot      func() error
 	wire      func(context.Context, inside.Wire) error
 	rest      func(marker string, argv []string) error
+	empty     func(folders []string) error
 }
 
 // parts is the program itself. What happens goes to stderr, what was asked for to stdout.
@@ -74,6 +75,7 @@ func parts(stdout, stderr io.Writer) program {
 			w.Secret = os.Getenv(inside.SecretVariable)
 			return inside.RunWire(ctx, w, say)
 		},
-		rest: rests.Start,
+		rest:  rests.Start,
+		empty: inside.Empty,
 	}
 }

@@ -112,9 +112,10 @@ func self() (string, error) {
 }
 
 // runtimeFlags are those of every command that makes a world.
-func runtimeFlags(f *pflag.FlagSet, runtime, images *string) {
+func runtimeFlags(f *pflag.FlagSet, runtime, images, volumes *string) {
 	f.StringVar(runtime, "runtime", "auto", "where servers run: docker (containers), local (processes on loopback), auto (docker where it can, else local)")
 	f.StringVar(images, "images", "auto", "what containers are made from: official (pulled), built (by make images), auto (official where it can, else built)")
+	f.StringVar(volumes, "volumes", string(topology.VolumesDisk), "where the stores keep their data: disk, memory (a sync costs nothing: faster, and no disk is drilled)")
 }
 
 // runFolder resolves RUN: a folder, or "latest".

@@ -66,7 +66,7 @@ Without arguments all embedded features run. A feature is a file or folder, or t
 		},
 	}
 	f := c.Flags()
-	runtimeFlags(f, &o.Runtime, &o.Images)
+	runtimeFlags(f, &o.Runtime, &o.Images, &o.Volumes)
 	f.StringVar(&world, "world", "", "drill a world that is there already, once: compose (docker-compose up -d made it); it stays")
 	f.StringVar(&o.Tags, "tags", "", `tag expression, like "@region_loss and not @slow"`)
 	f.StringVar(&o.Tier, "tier", "", "play what a tier plays of those selected: test (make test) or nightly; what it leaves out is listed")

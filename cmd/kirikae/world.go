@@ -44,6 +44,7 @@ func worldCommand() *cobra.Command {
 	f.StringVar(&spec.Topology, "topology", "", "topology file")
 	f.StringVar(&spec.Runtime, "runtime", "local", "runtime")
 	f.StringVar(&spec.Images, "images", "", "images")
+	f.StringVar(&spec.Volumes, "volumes", "", "where the stores keep their data")
 	f.Uint64Var(&spec.Seed, "seed", 0, "seed")
 	f.StringArrayVar(&defects, "defect", nil, "KIND=ARGUMENT, planted")
 	f.BoolVar(&spec.Detached, "detached", false, "live until `kirikae down`, not until standard input closes")
@@ -56,6 +57,9 @@ func ownWorld(ctx context.Context, spec steps.WorldSpec, defects []string, say *
 		return &steps.UsageError{Text: err.Error()}
 	}
 	o := topology.Options{Folder: spec.Folder, Seed: spec.Seed, Defects: map[string][]string{}}
+	if o.Volumes, err = topology.ParseVolumes(spec.Volumes); err != nil {
+		return &steps.UsageError{Text: "--volumes: " + err.Error()}
+	}
 	o.Progress = func(line string) { _ = say.Encode(steps.WorldLine{Progress: line}) }
 	for _, d := range defects {
 		kind, argument, ok := strings.Cut(d, "=")
@@ -119,7 +123,7 @@ func upCommand() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&file, "topology", "two-region.yaml", "platform to make")
-	runtimeFlags(f, &spec.Runtime, &spec.Images)
+	runtimeFlags(f, &spec.Runtime, &spec.Images, &spec.Volumes)
 	f.StringVar(&world, "world", "", "take over a world that is there already: compose (docker-compose up -d made it); kirikae down lets go of it")
 	f.Uint64Var(&spec.Seed, "seed", 1, "seed of everything random")
 	f.StringVar(&out, "out", steps.DefaultOut, "folder of run folders")

@@ -3,17 +3,21 @@ package history
 // SchemaVersion is the version of the run folder's files. It rises when a reader of the older one could misread a newer one.
 const SchemaVersion = 1
 
+// VolumesMemory is Meta.Volumes of a run whose stores kept their data in memory: it drilled no disk, and its reports say so.
+const VolumesMemory = "memory"
+
 // Meta says what a run was: who made it, of what, with which promises. It is written before the world starts and again when
 // the run ends.
 type Meta struct {
 	Schema    int               `json:"schema"`
-	Name      string            `json:"name"`    // the scenario's name, as the verdict prints it
-	Feature   string            `json:"feature"` // path of the feature file
-	Line      int               `json:"line"`    // line of the scenario in it
-	Tags      []string          `json:"tags"`    // of the scenario
-	Steps     []string          `json:"steps"`   // its sentences
-	Seed      uint64            `json:"seed"`    // everything random in the drill comes from it
-	Runtime   string            `json:"runtime"` // local, docker
+	Name      string            `json:"name"`              // the scenario's name, as the verdict prints it
+	Feature   string            `json:"feature"`           // path of the feature file
+	Line      int               `json:"line"`              // line of the scenario in it
+	Tags      []string          `json:"tags"`              // of the scenario
+	Steps     []string          `json:"steps"`             // its sentences
+	Seed      uint64            `json:"seed"`              // everything random in the drill comes from it
+	Runtime   string            `json:"runtime"`           // local, docker
+	Volumes   string            `json:"volumes,omitempty"` // where the stores kept their data: disk, memory; "": disk, in older runs
 	Simulated bool              `json:"simulated"`
 	Engines   map[string]string `json:"engines"` // product → version, as the servers themselves say
 	Images    []Image           `json:"images,omitempty"`

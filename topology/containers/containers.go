@@ -51,6 +51,8 @@ type Options struct {
 	// Composed is a world that a compose file brings up: a one-shot container does what a world process does elsewhere, and what
 	// does not run in normal times rests at its first start (package rest), as compose starts whatever it creates.
 	Composed bool
+	// Volumes is where the stores keep their data; "": on disk.
+	Volumes topology.Volumes
 }
 
 func (o Options) labels() map[string]string {
@@ -114,6 +116,8 @@ type Container struct {
 	Caps       []string          // capabilities added
 	Sysctls    map[string]string // of its network namespace
 	Volumes    []Volume
+	User       string // "uid:gid"; "": the image's
+	Offline    bool   // on no network at all
 	Labels     map[string]string
 	Health     *Health // nil: none
 	Needs      []Need
@@ -140,6 +144,8 @@ type Port struct {
 type Volume struct {
 	Suffix string // "" for the first of a container
 	Path   string // inside
+	Memory bool   // it lies in memory
+	Of     string // the container whose volume it is; "": the one that has it
 }
 
 // Health is how an engine can see whether a container does its work. Worlds wait by reads of their own.

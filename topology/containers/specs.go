@@ -2,6 +2,7 @@ package containers
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"strconv"
@@ -134,7 +135,7 @@ func (b builder) cassandra(n plan.Node) Container {
 	args = append(args, "--params", wire.Params(b.p, n.Site), "--data", dataCassandra)
 	return Container{
 		Name: n.Name, Node: &n, Image: ImageCassandra, Entrypoint: []string{Inside}, Args: args, Pod: Pod(n.Name),
-		Volumes: []Volume{{Path: dataCassandra}}, Health: healthy("cql", n.Endpoints[topology.ServiceCQL]),
+		Volumes: []Volume{b.store(dataCassandra)}, Health: healthy("cql", n.Endpoints[topology.ServiceCQL]),
 		Needs: []Need{{Pod(n.Name), Started}, {b.p.Of(n.Site, topology.Params)[0].Name, Healthy}}, Start: true, Grace: 15 * time.Second,
 	}
 }
@@ -145,7 +146,7 @@ func (b builder) mysql(n plan.Node) Container {
 	c := Container{
 		Name: n.Name, Node: &n, Image: ImageMySQL, Entrypoint: []string{Inside},
 		Args: []string{"mysql", "--address", o.Address, "--server-id", strconv.FormatUint(uint64(o.ServerID), 10), "--data", o.DataDir},
-		Env:  b.secret(), Networks: attached(n), Ports: ports(n), Volumes: []Volume{{Path: volumeMySQL}},
+		Env:  b.secret(), Networks: attached(n), Ports: ports(n), Volumes: []Volume{b.store(volumeMySQL)},
 		Health: healthy("mysql", o.Socket()), Start: true, Grace: 15 * time.Second,
 	}
 	if url := wire.Witness(b.p, n.Site); url != "" {
@@ -156,6 +157,34 @@ func (b builder) mysql(n plan.Node) Container {
 	}
 	return c
 }
+
+// store is the volume of a store.
+func (b builder) store(path string) Volume {
+	return Volume{Path: path, Memory: b.o.Volumes == topology.VolumesMemory}
+}
+
+// Keeper is the container that has all volumes in memory for as long as a world lasts: an engine forgets what is in such a one when
+// the last running container that has it ends. It is started before the others are made. None where no volume is in memory.
+func Keeper(o Options, all []Container) (Container, bool) {
+	k := Container{
+		Name: keeper, Image: ImageWAN, Entrypoint: []string{Inside}, Args: []string{"keep"}, User: "0:0", Offline: true, // as root it may empty what is others'
+		Labels: maps.Clone(o.labels()), Start: true, Grace: 2 * time.Second,
+	}
+	k.Labels[LabelNode] = k.Name
+	for _, c := range all {
+		for _, v := range c.Volumes {
+			if v.Memory {
+				k.Volumes = append(k.Volumes, Volume{Suffix: v.Suffix, Path: Kept(c.Name, v), Memory: true, Of: c.Name})
+			}
+		}
+	}
+	return k, len(k.Volumes) > 0
+}
+
+const keeper = "volumes"
+
+// Kept is where the keeper has a container's volume.
+func Kept(container string, v Volume) string { return "/kept/" + container + v.Suffix }
 
 // paymentd is one of the platform's own nodes.
 func (b builder) paymentd(n plan.Node) Container {

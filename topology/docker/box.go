@@ -29,6 +29,8 @@ type box struct {
 	log     string   // file that takes its output
 	store   bool     // it can be started alone
 	volumes []string // to be removed with it
+	// empty empties its volumes where they outlive it, in memory; nil: they are removed with it.
+	empty func(ctx context.Context) error
 	// remake makes the container again, not started.
 	remake func(ctx context.Context) error
 
@@ -351,10 +353,13 @@ func (b *box) wipe(ctx context.Context) error {
 	return nil
 }
 
-// remove removes the container and its volumes. What is not there is no error.
+// remove removes the container and what its volumes hold. What is not there is no error.
 func (b *box) remove(ctx context.Context) error {
 	if err := removeContainer(ctx, b.client, b.name); err != nil {
 		return err
+	}
+	if b.empty != nil {
+		return b.empty(ctx)
 	}
 	for _, v := range b.volumes {
 		if err := removeVolume(ctx, b.client, v); err != nil {

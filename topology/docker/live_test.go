@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 	"github.com/testcontainers/testcontainers-go"
@@ -148,28 +147,6 @@ func left(ctx context.Context, world string) ([]string, error) {
 		all = append(all, "state folder")
 	}
 	return all, nil
-}
-
-// run runs a program inside a container of a world and returns what it wrote.
-func run(ctx context.Context, c *client.Client, name string, argv ...string) (string, error) {
-	x, err := c.ExecCreate(ctx, name, client.ExecCreateOptions{Cmd: argv, AttachStdout: true, AttachStderr: true})
-	if err != nil {
-		return "", err
-	}
-	a, err := c.ExecAttach(ctx, x.ID, client.ExecAttachOptions{})
-	if err != nil {
-		return "", err
-	}
-	defer a.Close()
-	var out, complaint strings.Builder
-	if _, err := stdcopy.StdCopy(&out, &complaint, a.Reader); err != nil {
-		return "", err
-	}
-	i, err := c.ExecInspect(ctx, x.ID, client.ExecInspectOptions{})
-	if err == nil && i.ExitCode != 0 {
-		err = fmt.Errorf("%v: exit code %d: %s", argv, i.ExitCode, complaint.String())
-	}
-	return out.String(), err
 }
 
 func insideOf(ctx context.Context, w topology.World, node string, addresses ...string) (map[string]string, error) {

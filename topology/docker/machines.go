@@ -43,6 +43,7 @@ type machines struct {
 	order    []containers.Container // what others stand on comes first
 	boxes    map[string]*box
 	composed *compose.Found // the world that is driven, made by somebody else; nil: it is made here
+	keeper   *box           // has the volumes in memory; nil: there are none
 
 	life   context.Context // ends when nothing more is to be made
 	end    context.CancelFunc
@@ -75,9 +76,52 @@ func newMachines(e *engine.Engine, set images.Set, inside string, parallel int, 
 			b.volumes = append(b.volumes, containers.VolumeName(g.File.ID, c.Name, v))
 		}
 		b.remake = func(ctx context.Context) error { return m.make(ctx, m.successor(c)) }
+		if slices.ContainsFunc(c.Volumes, func(v containers.Volume) bool { return v.Memory }) {
+			b.empty = func(ctx context.Context) error { return m.emptyKept(ctx, c) }
+		}
 		m.boxes[c.Name] = b
 	}
 	return m
+}
+
+// Start implements hosted.Nodes.
+func (m *machines) Start(ctx context.Context, n plan.Node, alone bool) error {
+	b, err := m.find(n.Name)
+	if err != nil {
+		return err
+	}
+	again := b.begun()
+	if err := m.nodes.Start(ctx, n, alone); err != nil {
+		return err
+	}
+	if again && !alone && n.Kind == topology.Cassandra { // beside others, which serve
+		m.making.Go(func() { b.yields(m.life, m.engine.CgroupVersion, n.Reach[topology.ServiceCQL]) })
+	}
+	return nil
+}
+
+// keep starts what keeps volumes in memory, if there are any. Before that nobody may put anything into them.
+func (m *machines) keep(ctx context.Context) error {
+	c, ok := containers.Keeper(m.options(), m.order)
+	if !ok {
+		return nil
+	}
+	b := &box{client: m.engine.Client, name: containers.FullName(m.ground.File.ID, c.Name), node: c.Name, log: filepath.Join(m.ground.File.Logs, c.Name+".log"), made: make(chan struct{})}
+	b.isMade(m.make(ctx, c))
+	m.keeper = b
+	return b.start(ctx, false)
+}
+
+// emptyKept empties a container's volumes in memory, by their keeper.
+func (m *machines) emptyKept(ctx context.Context, c containers.Container) error {
+	argv := []string{containers.Inside, "empty"}
+	for _, v := range c.Volumes {
+		if v.Memory {
+			argv = append(argv, containers.Kept(c.Name, v))
+		}
+	}
+	_, err := run(ctx, m.engine.Client, m.keeper.name, argv...)
+	return err
 }
 
 func (m *machines) options() containers.Options {
@@ -85,7 +129,7 @@ func (m *machines) options() containers.Options {
 		return m.composed.Options()
 	}
 	f := m.ground.File
-	return containers.Options{ID: f.ID, Secret: f.Secret, Defects: m.ground.Extra, Owner: ownerLabel(f.Owner), Folder: m.ground.Folder}
+	return containers.Options{ID: f.ID, Secret: f.Secret, Defects: m.ground.Extra, Owner: ownerLabel(f.Owner), Folder: m.ground.Folder, Volumes: f.Volumes}
 }
 
 // level says how early a container is made.
@@ -235,6 +279,9 @@ func (m *machines) lay(ctx context.Context) error {
 		return err
 	}
 	m.ground.Say(fmt.Sprintf("docker: %d networks in %s", len(m.ground.File.Plan.Sites()), rounded(time.Since(began))))
+	if err := m.keep(ctx); err != nil {
+		return err
+	}
 	m.makeAll()
 	var up errgroup.Group
 	for _, c := range m.order {
@@ -273,10 +320,16 @@ func (m *machines) Down(ctx context.Context) error {
 		for _, b := range m.boxes {
 			b.expect("with its world")
 		}
+		if m.keeper != nil {
+			m.keeper.expect("with its world")
+		}
 		err = removeWorld(ctx, m.engine.Client, m.ground.File.ID)
 	}
 	for _, b := range m.boxes {
 		b.release()
+	}
+	if m.keeper != nil {
+		m.keeper.release()
 	}
 	if m.zone != nil {
 		m.zone.Close()

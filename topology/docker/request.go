@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -31,10 +32,10 @@ type copied struct {
 // products themselves.
 func request(world, parent string, image images.Resolved, c containers.Container, files []copied, after func(ctx context.Context, id string) error) (testcontainers.GenericContainerRequest, error) {
 	var none testcontainers.GenericContainerRequest
-	if c.Pod == "" && len(c.Networks) == 0 {
+	if c.Pod == "" && len(c.Networks) == 0 && !c.Offline {
 		return none, fmt.Errorf("container %s is on no network", c.Name)
 	}
-	if c.Pod == "" && len(c.Ports) == 0 {
+	if c.Pod == "" && len(c.Ports) == 0 && !c.Offline {
 		// testcontainers publishes whatever the image exposes, on every address of the machine, when it is told of no port.
 		return none, fmt.Errorf("container %s publishes no port", c.Name)
 	}
@@ -51,7 +52,7 @@ func request(world, parent string, image images.Resolved, c containers.Container
 		Name: containers.FullName(world, c.Name), Image: named.String(), Entrypoint: c.Entrypoint, Cmd: c.Args, Env: c.Env, Labels: c.Labels, ExposedPorts: exposed,
 		ConfigModifier: func(x *container.Config) {
 			x.Image = image.ID // exactly the one that the report names
-			x.User = image.User
+			x.User = cmp.Or(c.User, image.User)
 			x.Hostname = c.Name
 			if c.Pod != "" {
 				x.Hostname = "" // the pod's
@@ -61,19 +62,24 @@ func request(world, parent string, image images.Resolved, c containers.Container
 		HostConfigModifier: func(h *container.HostConfig) {
 			h.PortBindings, h.CapAdd, h.Sysctls, h.CgroupParent = bindings, c.Caps, c.Sysctls, parent
 			for _, v := range c.Volumes {
+				o := &mount.VolumeOptions{Labels: withSession(c.Labels)}
+				if v.Memory {
+					o.DriverConfig = &mount.Driver{Name: "local", Options: map[string]string{"type": "tmpfs", "device": "tmpfs"}}
+				}
 				h.Mounts = append(h.Mounts, mount.Mount{
-					Type: mount.TypeVolume, Source: containers.VolumeName(world, c.Name, v), Target: v.Path,
-					VolumeOptions: &mount.VolumeOptions{Labels: withSession(c.Labels)},
+					Type: mount.TypeVolume, Source: containers.VolumeName(world, cmp.Or(v.Of, c.Name), v), Target: v.Path, VolumeOptions: o,
 				})
 			}
-			if c.Pod != "" {
+			if c.Offline {
+				h.NetworkMode = "none"
+			} else if c.Pod != "" {
 				h.NetworkMode = container.NetworkMode("container:" + containers.FullName(world, c.Pod))
 			} else {
 				h.NetworkMode = container.NetworkMode(containers.NetworkName(world, c.Networks[0].Site))
 			}
 		},
 	}
-	if c.Pod == "" {
+	if c.Pod == "" && !c.Offline {
 		first, ip, err := endpoint(world, c.Networks[0])
 		if err != nil {
 			return none, fmt.Errorf("container %s: %w", c.Name, err)
@@ -134,7 +140,7 @@ func endpoint(world string, a containers.Attachment) (name string, ip netip.Addr
 // complete does what cannot be told in the call that creates a container: more than one network is refused there below API
 // 1.44, and a new volume belongs to root unless the image has a folder in its place.
 func complete(ctx context.Context, c *client.Client, world, id, user string, x containers.Container) error {
-	if x.Pod == "" {
+	if x.Pod == "" && !x.Offline {
 		for _, a := range x.Networks[1:] {
 			name, ip, err := endpoint(world, a)
 			if err != nil {
@@ -149,7 +155,9 @@ func complete(ctx context.Context, c *client.Client, world, id, user string, x c
 	}
 	var folders []string
 	for _, v := range x.Volumes {
-		folders = append(folders, v.Path)
+		if v.Of == "" {
+			folders = append(folders, v.Path)
+		}
 	}
 	if len(folders) == 0 {
 		return nil

@@ -37,7 +37,9 @@ type Engine struct {
 	Memory  int64  // bytes that its containers share
 	CPUs    int    // that its containers share
 	Cgroups string // who makes the control groups of its containers: "cgroupfs" itself, "systemd"
-	Local   bool   // it answers on a unix socket of this machine
+	// CgroupVersion is that of the control groups, "1" or "2".
+	CgroupVersion string
+	Local         bool // it answers on a unix socket of this machine
 }
 
 // Open finds the engine as docker's own programs do (DOCKER_HOST, the current context, the default socket, the user's own
@@ -102,7 +104,7 @@ func (e *Engine) ask(ctx context.Context, patience time.Duration) error {
 	}
 	e.Version, e.API, e.OS, e.Arch = v.Version, v.APIVersion, v.Os, v.Arch
 	e.Kernel, e.ID, e.Memory, e.CPUs = info.Info.KernelVersion, info.Info.ID, info.Info.MemTotal, info.Info.NCPU
-	e.Root, e.Cgroups = info.Info.DockerRootDir, info.Info.CgroupDriver
+	e.Root, e.Cgroups, e.CgroupVersion = info.Info.DockerRootDir, info.Info.CgroupDriver, info.Info.CgroupVersion
 	if e.OS != "linux" {
 		return fmt.Errorf("it runs %s containers, linux ones are needed", e.OS)
 	}

@@ -46,7 +46,7 @@ func (f fake) serve(t *testing.T) string {
 		case strings.HasSuffix(r.URL.Path, "/version"):
 			answer(map[string]string{"Version": "20.10.24", "ApiVersion": f.api, "Os": f.os, "Arch": "amd64"})
 		case strings.HasSuffix(r.URL.Path, "/info"):
-			answer(map[string]any{"KernelVersion": "6.1.0", "MemTotal": 1 << 30, "NCPU": 2, "ID": "X", "CgroupDriver": "cgroupfs"})
+			answer(map[string]any{"KernelVersion": "6.1.0", "MemTotal": 1 << 30, "NCPU": 2, "ID": "X", "CgroupDriver": "cgroupfs", "CgroupVersion": "2"})
 		case strings.Contains(r.URL.Path, "/images/"):
 			for _, i := range f.images {
 				if strings.HasSuffix(r.URL.Path, "/images/"+i+"/json") {
@@ -76,7 +76,7 @@ func TestOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	if e.API != "1.41" || e.Version != "20.10.24" || e.Kernel != "6.1.0" || !e.Local || e.CPUs != 2 || e.Cgroups != "cgroupfs" || e.Source != "default" {
+	if e.API != "1.41" || e.Version != "20.10.24" || e.Kernel != "6.1.0" || !e.Local || e.CPUs != 2 || e.Cgroups != "cgroupfs" || e.CgroupVersion != "2" || e.Source != "default" {
 		t.Errorf("%+v", e)
 	}
 }

@@ -51,7 +51,7 @@ func (h Host) Create(ctx context.Context, t topology.Topology, o topology.Option
 	// Whatever ends the creation ends all of it at once: the caller, somebody's Down, or the first part that fails. The first
 	// cause is the error.
 	stop := context.AfterFunc(ctx, func() { w.end(fmt.Errorf("make a world: %w", context.Cause(ctx))) })
-	err = w.create(w.life, t, o.Folder)
+	err = w.create(w.life, t, o)
 	if !stop() || err != nil {
 		w.end(err)
 		return nil, errors.Join(context.Cause(w.life), w.down(), w.hangUp())
@@ -101,8 +101,8 @@ func (w *owned) free(ctx context.Context, t topology.Topology, octet int) error 
 	return Bindable(p.Listens())
 }
 
-func (w *owned) create(ctx context.Context, t topology.Topology, folder string) error {
-	if err := w.claimPlace(ctx, t, folder); err != nil {
+func (w *owned) create(ctx context.Context, t topology.Topology, o topology.Options) error {
+	if err := w.claimPlace(ctx, t, o); err != nil {
 		return err
 	}
 	if err := w.open(ctx); err != nil {

@@ -244,7 +244,7 @@ func halfWorld(t *testing.T, h Host) half {
 			t.Error(err)
 		}
 	})
-	if err := w.claimPlace(t.Context(), twoRegion(t), t.TempDir()); err != nil {
+	if err := w.claimPlace(t.Context(), twoRegion(t), topology.Options{Folder: t.TempDir()}); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.open(t.Context()); err != nil {

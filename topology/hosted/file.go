@@ -35,6 +35,7 @@ type File struct {
 	State     string            `json:"state,omitempty"`   // state folder
 	Logs      string            `json:"logs"`
 	Acquirer  string            `json:"acquirer"` // the acquirer's log
+	Volumes   topology.Volumes  `json:"volumes"`  // where the stores keep their data
 	Plan      plan.Plan         `json:"plan"`
 	// Details are the runtime's own.
 	Details map[string]string `json:"details,omitempty"`

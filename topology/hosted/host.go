@@ -1,6 +1,7 @@
 package hosted
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -54,8 +55,8 @@ func (h Host) Sweep(ctx context.Context) ([]string, error) {
 }
 
 // claimPlace takes everything that another world could want too: the name, the state folder, the addresses.
-func (w *owned) claimPlace(ctx context.Context, t topology.Topology, folder string) error {
-	folder, err := filepath.Abs(folder)
+func (w *owned) claimPlace(ctx context.Context, t topology.Topology, o topology.Options) error {
+	folder, err := filepath.Abs(o.Folder)
 	if err != nil {
 		return fmt.Errorf("find the run folder: %w", err)
 	}
@@ -90,7 +91,7 @@ func (w *owned) claimPlace(ctx context.Context, t topology.Topology, folder stri
 	}
 	w.file = File{
 		Version: FileVersion, Runtime: w.host.Runtime, ID: id, Owner: owner, Engines: map[string]string{}, Images: w.spec.Images,
-		Secret: w.spec.Secret, Logs: logs, Acquirer: acquirer,
+		Secret: w.spec.Secret, Logs: logs, Acquirer: acquirer, Volumes: cmp.Or(o.Volumes, topology.VolumesDisk),
 	}
 	if w.file.Secret == "" {
 		w.file.Secret = randomHex(16)

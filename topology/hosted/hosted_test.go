@@ -230,7 +230,7 @@ func TestSideBySide(t *testing.T) {
 		t.Errorf("an octet that is taken in another cache: %v", err)
 	}
 	second := newOwned(h, b.spec, func(string) {})
-	if err := second.claimPlace(t.Context(), twoRegion(t), a.folder); !errors.Is(err, topology.ErrEnvironment) || !strings.Contains(err.Error(), "of another world already") {
+	if err := second.claimPlace(t.Context(), twoRegion(t), topology.Options{Folder: a.folder}); !errors.Is(err, topology.ErrEnvironment) || !strings.Contains(err.Error(), "of another world already") {
 		t.Errorf("a second world in one run folder: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -49,7 +49,7 @@ func (h Host) attach(f File) (*world, error) {
 
 // About implements topology.World.
 func (w *world) About() topology.About {
-	return topology.About{Runtime: w.file.Runtime, Engines: w.file.Engines, Owner: w.file.Owner, ID: w.file.ID, Images: w.file.Images, Secret: w.file.Secret}
+	return topology.About{Runtime: w.file.Runtime, Engines: w.file.Engines, Owner: w.file.Owner, ID: w.file.ID, Images: w.file.Images, Secret: w.file.Secret, Volumes: w.file.Volumes}
 }
 
 // Topology implements topology.World.

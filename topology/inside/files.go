@@ -1,6 +1,7 @@
 package inside
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 )
@@ -26,4 +27,20 @@ func writeFile(path, text string) error {
 		return err
 	}
 	return os.Rename(part, path)
+}
+
+// Empty removes all that is in folders, and leaves the folders: volumes, which are mounted there.
+func Empty(folders []string) error {
+	for _, f := range folders {
+		entries, err := os.ReadDir(f)
+		if err != nil {
+			return fmt.Errorf("empty %s: %w", f, err)
+		}
+		for _, e := range entries {
+			if err := os.RemoveAll(filepath.Join(f, e.Name())); err != nil {
+				return fmt.Errorf("empty %s: %w", f, err)
+			}
+		}
+	}
+	return nil
 }

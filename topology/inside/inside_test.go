@@ -376,3 +376,24 @@ func TestFindTopology(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestEmpty: all that is in a folder goes, hidden files and folders too; the folder, a mounted volume, stays.
+func TestEmpty(t *testing.T) {
+	dir := t.TempDir()
+	for _, f := range []string{"data/ks/t.db", ".hidden", "x"} {
+		if err := writeFile(filepath.Join(dir, f), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := Empty([]string{dir}); err != nil {
+			t.Fatal(err)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+			t.Errorf("%v, %v", left, err)
+		}
+	}
+	if err := Empty([]string{filepath.Join(dir, "none")}); err == nil {
+		t.Error("a folder that is not there is empty")
+	}
+}

@@ -38,7 +38,7 @@ func New(c Config) (*Runtime, error) {
 		return nil, fmt.Errorf("find the cache: %w: %w", topology.ErrEnvironment, err)
 	}
 	c.CacheDir = dir
-	return &Runtime{c, hosted.Host{Runtime: Name, Cache: dir, Remove: removeProcesses}}, nil
+	return &Runtime{c, hosted.Host{Runtime: Name, Cache: dir, Remove: removeNodes}}, nil
 }
 
 // Name implements topology.Runtime.

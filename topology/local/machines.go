@@ -55,7 +55,14 @@ func (m *machines) Open(ctx context.Context, f *hosted.File) (hosted.Zone, error
 	if err := adopt(); err != nil {
 		return nil, fmt.Errorf("%w: %w", topology.ErrEnvironment, err)
 	}
-	for _, sub := range []string{dataFolder, pidsFolder} {
+	subs := []string{pidsFolder, dataFolder}
+	if f.Volumes == topology.VolumesMemory {
+		subs = subs[:1]
+		if err := inMemory(filepath.Join(f.State, dataFolder), f.ID); err != nil {
+			return nil, err
+		}
+	}
+	for _, sub := range subs {
 		if err := os.Mkdir(filepath.Join(f.State, sub), 0o700); err != nil {
 			return nil, fmt.Errorf("make the folder of %s: %w: %w", sub, topology.ErrEnvironment, err)
 		}
@@ -128,6 +135,7 @@ func (m *machines) Down(ctx context.Context) error {
 	if m.thread != nil {
 		m.thread.Close()
 	}
+	errs = append(errs, forget(filepath.Join(m.ground.File.State, dataFolder)))
 	return errors.Join(errs...)
 }
 

@@ -37,7 +37,7 @@ func (m *machines) Start(ctx context.Context, n plan.Node, alone bool) error {
 		}
 		r := c.life()
 		go func() {
-			if err := yields(r.PID, n.Endpoints[topology.ServiceCQL], yieldFirst, r.ended); err != nil {
+			if err := yields(context.WithoutCancel(ctx), r, n.Endpoints[topology.ServiceCQL]); err != nil {
 				c.note(err.Error())
 			}
 		}()

@@ -13,9 +13,16 @@ import (
 	"github.com/kirikae/kirikae/topology/wire"
 )
 
-// removeProcesses ends the processes that a dead world process recorded in its state folder. They would have died with it, but
-// for what a child's own children are.
-func removeProcesses(ctx context.Context, dir string, owner topology.Owner) error {
+// removeNodes ends the processes that a dead world process recorded in its state folder, and removes their data where those lie
+// elsewhere. The processes would have died with it, but for what a child's own children are.
+func removeNodes(ctx context.Context, dir string, owner topology.Owner) error {
+	if err := endProcesses(ctx, dir, owner); err != nil {
+		return err
+	}
+	return forget(filepath.Join(dir, dataFolder))
+}
+
+func endProcesses(ctx context.Context, dir string, owner topology.Owner) error {
 	if owner.BootID != history.BootID() {
 		return nil // they ended with their boot, and their numbers are others' by now
 	}

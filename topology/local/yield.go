@@ -1,69 +1,41 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kirikae/kirikae/topology/cassandra"
+	"github.com/kirikae/kirikae/topology/hosted"
 )
 
-// A Cassandra node takes 5 to 8 seconds of a CPU before it answers, and about as many for its first work: its keyspaces, the rebuild of its data. In
-// another region nobody would feel that: here it would take them from the nodes that serve. One that is started again has a
-// lower priority than those for so long; at the start of a world nobody serves yet, and beside one that is started alone nobody does any more.
-const (
-	yielding   = 15               // nice: of both CPUs what others leave, and little more
-	yieldLimit = 2 * time.Minute  // of a start; then it has waited long enough
-	yieldFirst = 30 * time.Second // from its first answer on, its first work
-	yieldLook  = 250 * time.Millisecond
-)
+// yielding is the nice value of a node that yields: of both CPUs it has what others leave, and little more.
+const yielding = 15
 
-// yields lowers a process's priority until its server has taken connections at an address for some time, the process has ended, or it took too
-// long. Only root may raise a priority again, so nobody else's is lowered.
-func yields(pid int, address string, first time.Duration, ended <-chan struct{}) error {
+// yields lets a Cassandra node that was started again yield to those that serve, see hosted.Yield. Only root may raise a priority
+// again, so nobody else's is lowered.
+func yields(ctx context.Context, r *running, address string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
+	return hosted.Yield(ctx, func() error { return lower(r.PID) }, func() error { return restore(r.PID) },
+		func(ctx context.Context) error { return cassandra.Answers(ctx, address) }, r.ended)
+}
+
+func lower(pid int) error {
 	if err := unix.Setpriority(unix.PRIO_PROCESS, pid, yielding); err != nil {
 		return fmt.Errorf("lower the priority of process %d: %w", pid, err)
 	}
-	if !answers(address, ended) {
-		first = 0
-	}
-	select {
-	case <-ended:
-		return nil
-	case <-time.After(first):
-		return restore(pid)
-	}
-}
-
-// answers waits until a server takes connections. False: its process has ended, or it took too long.
-func answers(address string, ended <-chan struct{}) bool {
-	tick := time.NewTicker(yieldLook)
-	defer tick.Stop()
-	over := time.After(yieldLimit)
-	for {
-		select {
-		case <-ended:
-			return false
-		case <-over:
-			return false
-		case <-tick.C:
-			if c, err := net.DialTimeout("tcp", address, yieldLook); err == nil {
-				c.Close()
-				return true
-			}
-		}
-	}
+	return nil
 }
 
 // restore gives every thread of a process the usual priority. A thread inherits that of the one that made it: it looks again until
-// there is none left.
+// there is none left. Of a process that has ended there is none.
 func restore(pid int) error {
 	for left := true; left; {
 		left = false

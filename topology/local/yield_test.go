@@ -2,24 +2,21 @@ package local
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// TestYields: a server has a lower priority until it has taken connections for a while, in all its threads, and never where nobody could raise it again.
-func TestYields(t *testing.T) {
+// TestPriority: a process has a lower priority and the usual one again, in all its threads.
+func TestPriority(t *testing.T) {
 	x := exec.Command("sleep", "60")
 	if err := x.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
 	defer func() { x.Process.Kill(); x.Wait() }()
 	nices := func() (all []int) {
 		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", x.Process.Pid))
@@ -31,46 +28,24 @@ func TestYields(t *testing.T) {
 		}
 		return all
 	}
-	usual := nices()
-	l, err := net.Listen("tcp", "127.0.0.1:0") // an address where nobody listens yet
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
-	done := make(chan error, 1)
-	go func() { done <- yields(x.Process.Pid, address, 400*time.Millisecond, ended) }()
-	if os.Geteuid() != 0 {
-		if err := <-done; err != nil || fmt.Sprint(nices()) != fmt.Sprint(usual) {
+	if os.Geteuid() != 0 { // nobody could raise it again, so it is not lowered
+		usual := fmt.Sprint(nices())
+		r := &running{ended: make(chan struct{})}
+		r.PID = x.Process.Pid
+		if err := yields(t.Context(), r, "127.0.0.1:1"); err != nil || fmt.Sprint(nices()) != usual {
 			t.Errorf("without the right to raise it again: %v, %v", nices(), err)
 		}
 		return
 	}
-	for deadline := time.Now().Add(5 * time.Second); fmt.Sprint(nices()) != fmt.Sprint([]int{yielding}); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("it has not yielded: %v", nices())
-		}
+	if err := lower(x.Process.Pid); err != nil || fmt.Sprint(nices()) != fmt.Sprint([]int{yielding}) {
+		t.Errorf("lowered: %v, %v", nices(), err)
 	}
-	if l, err = net.Listen("tcp", address); err != nil {
-		t.Fatal(err)
+	if err := restore(x.Process.Pid); err != nil || fmt.Sprint(nices()) != "[0]" {
+		t.Errorf("restored: %v, %v", nices(), err)
 	}
-	defer l.Close()
-	if c, err := l.Accept(); err != nil {
-		t.Fatal(err)
-	} else {
-		c.Close()
-	}
-	if fmt.Sprint(nices()) != fmt.Sprint([]int{yielding}) {
-		t.Errorf("as soon as it takes connections: %v", nices())
-	}
-	if err := <-done; err != nil || fmt.Sprint(nices()) != "[0]" {
-		t.Errorf("once it has taken connections for a while: %v, %v", nices(), err)
-	}
-
-	l.Close()
-	go func() { done <- yields(x.Process.Pid, address, 400*time.Millisecond, ended) }()
-	close(ended)
-	if err := <-done; err != nil {
-		t.Error(err)
+	x.Process.Kill()
+	x.Wait()
+	if err := restore(x.Process.Pid); err != nil {
+		t.Errorf("of a process that has ended: %v", err)
 	}
 }
