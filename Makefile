@@ -2,9 +2,17 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
+# The same for every program and test, so that what all of them stand on is compiled once.
+export CGO_ENABLED := 0
+export GOFLAGS := $(GOFLAGS) -trimpath
+
 BIN  := bin
 SEED ?=
 RUN   = $(BIN)/kirikae run $(if $(SEED),--seed $(SEED))
+
+# Where the stores of a tier's drills keep their data: in memory a sync costs nothing, which two cores and one disk under two regions need.
+# `make drill` is on disk.
+VOLUMES ?= memory
 
 # Tags of the scenarios say in which tier a drill is played: @ci and @ci_docker by make test, @interrupted by turns, by date.
 DAY ?= $(shell date -u +%F)
@@ -15,7 +23,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 build: ## build kirikae and paymentd into bin/
-	go build -trimpath -o $(BIN)/ ./cmd/kirikae ./cmd/paymentd
+	go build -o $(BIN)/ ./cmd/kirikae ./cmd/paymentd
 
 provision: build ## fetch MySQL, Java and Cassandra into the user's cache (once; nothing on the system changes)
 	$(BIN)/kirikae provision
@@ -24,7 +32,7 @@ docker: ## a Docker engine that answers: where none does, Debian's is installed 
 	@.ci/docker
 
 images: provision ## build the images of the containers, without an image registry; what is unchanged is not built again
-	CGO_ENABLED=0 GOOS=linux go build -trimpath -buildvcs=false -ldflags '-s -w' -o $(BIN)/linux/ ./cmd/inside ./cmd/paymentd
+	GOOS=linux go build -buildvcs=false -ldflags '-s -w' -o $(BIN)/linux/ ./cmd/inside ./cmd/paymentd
 	$(BIN)/kirikae images
 
 ready: provision ## what a drill needs: servers, and images where an engine answers
@@ -46,7 +54,7 @@ REAL = provision $(if $(WITHOUT_DOCKER),,images)
 
 live: $(REAL) ## contract suites on real servers and containers; what was skipped is listed by name
 	@mkdir -p reports/out
-	@set -o pipefail; KIRIKAE_LIVE=1 KIRIKAE_WITHOUT_DOCKER=$(WITHOUT_DOCKER) go test -v -count=1 -p 1 -timeout 30m -skip "^TestNightly" ./topology/... ./payment/... ./cmd/... 2>&1 \
+	@set -o pipefail; KIRIKAE_LIVE=1 KIRIKAE_WITHOUT_DOCKER=$(WITHOUT_DOCKER) go test -v -count=1 -p 2 -timeout 30m -skip "^TestNightly" ./topology/... ./payment/... ./cmd/... 2>&1 \
 		| tee reports/out/live.log | grep --line-buffered -E '^(ok|FAIL|--- FAIL|panic:)' || { tail -n 200 reports/out/live.log; exit 1; }
 	@grep -E '^ *--- SKIP' reports/out/live.log | sed 's/^ *--- SKIP:/skipped:/' || true
 	@grep -oE 'left out: .*' reports/out/live.log || true
@@ -56,17 +64,17 @@ live: $(REAL) ## contract suites on real servers and containers; what was skippe
 		&& grep -E '^ *--- PASS: TestFeatures/' reports/out/features.log || { tail -n 50 reports/out/features.log; echo "no drill passed under go test" >&2; exit 1; }
 
 drills: $(REAL) ## the drills of the test tier, in both runtimes; what the tier leaves out is listed
-	@$(foreach r,local $(if $(WITHOUT_DOCKER),,docker),echo "drills in $r"; $(RUN) --runtime $r --tier test --day $(DAY) || exit $$?; echo "end of drills in $r";)
+	@$(foreach r,local $(if $(WITHOUT_DOCKER),,docker),echo "drills in $r"; $(RUN) --runtime $r --volumes $(VOLUMES) --tier test --day $(DAY) || exit $$?; echo "end of drills in $r";)
 
 known-bad: ready ## only the planted rows
-	$(RUN) --tags "@known_bad"
+	$(RUN) --volumes $(VOLUMES) --tags "@known_bad"
 
 bench: ## benchmarks of judges and history
 	go test -run '^$$' -bench . -benchmem ./drill/...
 
 nightly: unit docker live ## everything, in both runtimes
 	KIRIKAE_LIVE=1 go test -v -count=1 -timeout 20m ./topology/docker -run "^TestNightly"
-	@failed=; for r in local docker; do $(RUN) --runtime $$r --tier nightly || failed="$$failed $$r"; done; \
+	@failed=; for r in local docker; do $(RUN) --runtime $$r --volumes $(VOLUMES) --tier nightly || failed="$$failed $$r"; done; \
 		[ -z "$$failed" ] || { echo "not every drill was as expected in:$$failed" >&2; exit 1; }
 
 lint: ## formatting and vet

@@ -1,6 +1,6 @@
-# The same drill as region_loss.feature with fewer customers, which the test tier plays in containers: there every request costs more, and a
-# small or busy machine (2 cores) cannot carry 150 of them a second beside two regions. As many as the judges need for their evidence.
-@region_loss_light @switchover @ci_docker
+# The same drill as region_loss.feature with fewer customers: in containers every request costs more, and a small or busy machine (2 cores)
+# cannot carry 150 of them a second beside two regions. As many as the judges need for their evidence.
+@region_loss_light @switchover @nightly
 Feature: Tokyo is lost, fewer customers
   Tokyo serves, Osaka stands by. Tokyo disappears while customers are paying; an operator brings Osaka up by the
   switchover procedure. How long were customers out, which acknowledged payments are gone, and does the money agree?

@@ -1,5 +1,5 @@
 # There and back: everything that article 002 describes, in one drill, under load that never stops.
-@round_trip @way_back @nightly
+@round_trip @way_back @ci_docker
 Feature: The round trip
   Tokyo is lost, Osaka takes over. Tokyo returns, is prepared, and takes its work back in a maintenance window. In the end everything
   is as it was at the start, but for the epoch: roles, replication, ring, keyspaces, parameters, DNS, links, batch, nodes.

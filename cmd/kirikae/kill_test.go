@@ -7,12 +7,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/kirikae/kirikae/topology"
+	"github.com/kirikae/kirikae/topology/hosted"
 	"github.com/kirikae/kirikae/topology/images"
 	"github.com/kirikae/kirikae/topology/livetest"
 )
@@ -52,7 +55,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 				victim := []string{"drill", "world", "operator", "interrupt"}[(i+rng.IntN(2))%4] // each kind comes up
 				after := time.Duration(rng.IntN(60_000)) * time.Millisecond
 				t.Run(fmt.Sprintf("%d-%s-%s", i+1, victim, after.Round(100*time.Millisecond)), func(t *testing.T) {
-					killOnce(t, kirikae, runtime, victim, after)
+					killOnce(t, kirikae, runtime, victim, after, rng)
 				})
 			}
 		})
@@ -71,9 +74,10 @@ func number(t *testing.T, name string, otherwise int) int {
 	return n
 }
 
-func killOnce(t *testing.T, kirikae, runtime, victim string, after time.Duration) {
+func killOnce(t *testing.T, kirikae, runtime, victim string, after time.Duration, rng *rand.Rand) {
 	out := t.TempDir()
-	drill := exec.Command(kirikae, "run", "--runtime", runtime, "--out", out, "--seed", "3", "features/region_loss.feature")
+	volumes := []string{"disk", "memory"}[rng.IntN(2)]
+	drill := exec.Command(kirikae, "run", "--runtime", runtime, "--volumes", volumes, "--out", out, "--seed", "3", "features/region_loss_light.feature")
 	var said bytes.Buffer
 	drill.Stdout, drill.Stderr = &said, &said
 	if err := drill.Start(); err != nil {
@@ -140,7 +144,7 @@ func killOnce(t *testing.T, kirikae, runtime, victim string, after time.Duration
 	if victim != "operator" && pid != 0 && verdict[1] == "PASS" && !strings.Contains(said.String(), "VERDICT") {
 		t.Errorf("an interrupted drill passed:\n%s", judged)
 	}
-	t.Logf("%s killed after %s: %s", victim, after, verdict[1])
+	t.Logf("%s killed after %s, volumes in %s: %s", victim, after, volumes, verdict[1])
 }
 
 // takesItselfDown is how long a world may need to see that its drill is dead, and to go down: some ten seconds in containers.
@@ -202,11 +206,28 @@ func leftovers(t *testing.T, out, runtime string) (left []string) {
 	}
 	worlds := filepath.Join(cache, "kirikae", "worlds-"+runtime)
 	states, _ := filepath.Glob(filepath.Join(worlds, "w*"))
-	left = append(left, states...) // no other world runs beside this test
+	var lives []string // worlds of tests beside this one
+	for _, s := range states {
+		var o topology.Owner
+		if err := hosted.ReadJSON(filepath.Join(s, "owner.json"), &o); err == nil && hosted.Lives(o) {
+			lives = append(lives, filepath.Base(s))
+		} else {
+			left = append(left, s)
+		}
+	}
+	another := func(text string) bool {
+		return slices.ContainsFunc(lives, func(id string) bool { return strings.Contains(text, id) })
+	}
 	for _, p := range processes(t) {
 		line := strings.Join(p.args, " ")
-		if p.pid != os.Getpid() && (strings.Contains(line, out) || strings.Contains(line, worlds)) {
+		if p.pid != os.Getpid() && (strings.Contains(line, out) || strings.Contains(line, worlds) && !another(line)) {
 			left = append(left, fmt.Sprintf("process %d: %.120s", p.pid, line))
+		}
+	}
+	memory, _ := filepath.Glob("/dev/shm/kirikae-*")
+	for _, m := range memory {
+		if runtime == "local" && !another(m) {
+			left = append(left, m)
 		}
 	}
 	if runtime != "docker" {

@@ -95,9 +95,16 @@ func (m *machines) Start(ctx context.Context, n plan.Node, alone bool) error {
 		return err
 	}
 	if again && !alone && n.Kind == topology.Cassandra { // beside others, which serve
-		m.making.Go(func() { b.yields(m.life, m.engine.CgroupVersion, n.Reach[topology.ServiceCQL]) })
+		m.making.Go(func() {
+			b.yields(m.life, m.engine.CgroupVersion, n.Reach[topology.ServiceCQL], func() bool { return m.serves(n.Site) })
+		})
 	}
 	return nil
+}
+
+// serves says whether a region's application runs.
+func (m *machines) serves(site topology.Site) bool {
+	return slices.ContainsFunc(m.ground.File.Plan.Of(site, topology.App), func(n plan.Node) bool { return m.boxes[n.Name].runs() })
 }
 
 // keep starts what keeps volumes in memory, if there are any. Before that nobody may put anything into them.

@@ -27,8 +27,23 @@ func (b *box) begun() bool {
 	return b.life != nil
 }
 
+// runs says whether it runs, as far as it was started from here.
+func (b *box) runs() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.life == nil {
+		return false
+	}
+	select {
+	case <-b.life.ended:
+		return false
+	default:
+		return true
+	}
+}
+
 // yields lets a Cassandra node that was started again yield to those that serve, see hosted.Yield.
-func (b *box) yields(ctx context.Context, cgroupVersion, address string) {
+func (b *box) yields(ctx context.Context, cgroupVersion, address string, serves func() bool) {
 	b.mu.Lock()
 	l := b.life
 	b.mu.Unlock()
@@ -41,7 +56,10 @@ func (b *box) yields(ctx context.Context, cgroupVersion, address string) {
 			return nil
 		}
 	}
-	err := hosted.Yield(ctx, share(usual*hosted.YieldShare/1024), share(usual), func(ctx context.Context) error { return cassandra.Answers(ctx, address) }, l.ended)
+	err := hosted.Yield(ctx, hosted.Yielding{
+		Lower: share(usual * hosted.YieldShare / 1024), Raise: share(usual),
+		Answers: func(ctx context.Context) error { return cassandra.Answers(ctx, address) }, Serves: serves, Ended: l.ended,
+	})
 	if err != nil && ctx.Err() == nil {
 		b.note(err.Error())
 	}

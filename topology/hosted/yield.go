@@ -2,51 +2,58 @@ package hosted
 
 import (
 	"context"
-	"errors"
 	"time"
 )
 
 // A Cassandra node takes 5 to 8 seconds of a CPU before it answers, and about as many for its first work: its keyspaces, the rebuild
-// of its data. In another region nobody would feel that: here it would take them from the nodes that serve. One that is started again
-// yields to those for so long; at the start of a world nobody serves yet, and beside one that is started alone nobody does any more.
+// of its data, the first queries of whoever compares them. In another region nobody would feel that: here it would take them from the
+// nodes that serve. One that is started again yields to those until its own region is to serve, too; at the start of a world nobody
+// serves yet, and beside one that is started alone nobody does any more.
 const (
-	yieldLimit = 2 * time.Minute  // of a start; then it has waited long enough
-	yieldFirst = 15 * time.Second // from its first answer on, its first work; customers may be led to it soon after
+	yieldLimit = 5 * time.Minute  // after its start
+	yieldFirst = 15 * time.Second // at least so long after its first answer, its first work in a region that serves already
 	yieldLook  = 250 * time.Millisecond
 )
 
 // YieldShare is what a node that yields gets of a CPU for which others wait, of 1024 that each of them gets. A nice value of 15 means the same.
 const YieldShare = 36
 
-// Yield lets a node that was just started yield to the others until it has answered for a while, its process has ended, or it took too
-// long: lower and raise change what it gets of the CPU, answers reads whether it serves.
-func Yield(ctx context.Context, lower, raise func() error, answers func(ctx context.Context) error, ended <-chan struct{}) error {
-	return yield(ctx, lower, raise, answers, ended, yieldFirst)
+// Yielding is a node that yields.
+type Yielding struct {
+	Lower   func() error                    // lets it have little of the CPU
+	Raise   func() error                    // lets it have as much as the others
+	Answers func(ctx context.Context) error // whether it serves clients: nil, or why not
+	Serves  func() bool                     // whether its region's application runs
+	Ended   <-chan struct{}                 // closed when its process has ended
 }
 
-func yield(ctx context.Context, lower, raise func() error, answers func(ctx context.Context) error, ended <-chan struct{}, first time.Duration) error {
-	if err := lower(); err != nil {
+// Yield lowers a node that was just started, and raises it once it has answered for a while and its region is to serve, its process
+// has ended, or it took too long. It returns then, or when ctx ends, which is the end of its world.
+func Yield(ctx context.Context, y Yielding) error {
+	if err := y.Lower(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, yieldLimit)
-	defer cancel()
+	over := time.NewTimer(yieldLimit)
+	defer over.Stop()
 	tick := time.NewTicker(yieldLook)
 	defer tick.Stop()
-	var served <-chan time.Time
+	var answered time.Time
 	for {
 		select {
 		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.Canceled) {
-				return nil // with its world
-			}
-			return raise()
-		case <-ended:
-			return raise()
-		case <-served:
-			return raise()
+			return nil
+		case <-y.Ended:
+			return y.Raise()
+		case <-over.C:
+			return y.Raise()
 		case <-tick.C:
-			if served == nil && answers(ctx) == nil {
-				served = time.After(first)
+			switch {
+			case answered.IsZero():
+				if y.Answers(ctx) == nil {
+					answered = time.Now()
+				}
+			case time.Since(answered) >= yieldFirst && y.Serves():
+				return y.Raise()
 			}
 		}
 	}

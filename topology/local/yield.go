@@ -19,12 +19,14 @@ const yielding = 15
 
 // yields lets a Cassandra node that was started again yield to those that serve, see hosted.Yield. Only root may raise a priority
 // again, so nobody else's is lowered.
-func yields(ctx context.Context, r *running, address string) error {
+func yields(ctx context.Context, r *running, address string, serves func() bool) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	return hosted.Yield(ctx, func() error { return lower(r.PID) }, func() error { return restore(r.PID) },
-		func(ctx context.Context) error { return cassandra.Answers(ctx, address) }, r.ended)
+	return hosted.Yield(ctx, hosted.Yielding{
+		Lower: func() error { return lower(r.PID) }, Raise: func() error { return restore(r.PID) },
+		Answers: func(ctx context.Context) error { return cassandra.Answers(ctx, address) }, Serves: serves, Ended: r.ended,
+	})
 }
 
 func lower(pid int) error {
