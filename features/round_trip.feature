@@ -7,7 +7,7 @@ Feature: The round trip
   Scenario: Tokyo is lost, returns, is prepared, and serves again
     Given the platform of "two-region-witness.yaml" is up
     And customers make 30 payments a second, 10 % of them ignore the DNS TTL
-    And 60 write probes a second measure the outage
+    And 52 write probes a second measure the outage
     And 3 payment keys a second are repeated on purpose
     And the steady state has held for 10 s
     And replication from tokyo to osaka lags by at least 300 ms
@@ -16,13 +16,13 @@ Feature: The round trip
     When tokyo is lost
     And the person in charge decides after 3 s
     And the operator runs "switchover-witness"
-    And the load goes on for 15 s
+    And the load goes on for 5 s
     And tokyo returns on its old data
     And the operator runs "failback-preparation"
     And customers could reach tokyo again
     And the load goes on for 5 s
     And the operator runs "failback"
-    And the load goes on for 15 s
+    And the load goes on for 12 s
     And the drill ends
     Then the fault was real and the harness sane
     And every step of the procedure was confirmed

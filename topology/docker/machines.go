@@ -96,15 +96,12 @@ func (m *machines) Start(ctx context.Context, n plan.Node, alone bool) error {
 	}
 	if again && !alone && n.Kind == topology.Cassandra { // beside others, which serve
 		m.making.Go(func() {
-			b.yields(m.life, m.engine.CgroupVersion, n.Reach[topology.ServiceCQL], func() bool { return m.serves(n.Site) })
+			b.yields(m.life, m.engine.CgroupVersion, n.Reach[topology.ServiceCQL], func(ctx context.Context) bool {
+				return hosted.Serving(ctx, &m.ground.File.Plan, n.Site)
+			})
 		})
 	}
 	return nil
-}
-
-// serves says whether a region's application runs.
-func (m *machines) serves(site topology.Site) bool {
-	return slices.ContainsFunc(m.ground.File.Plan.Of(site, topology.App), func(n plan.Node) bool { return m.boxes[n.Name].runs() })
 }
 
 // keep starts what keeps volumes in memory, if there are any. Before that nobody may put anything into them.

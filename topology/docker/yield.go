@@ -27,23 +27,8 @@ func (b *box) begun() bool {
 	return b.life != nil
 }
 
-// runs says whether it runs, as far as it was started from here.
-func (b *box) runs() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.life == nil {
-		return false
-	}
-	select {
-	case <-b.life.ended:
-		return false
-	default:
-		return true
-	}
-}
-
 // yields lets a Cassandra node that was started again yield to those that serve, see hosted.Yield.
-func (b *box) yields(ctx context.Context, cgroupVersion, address string, serves func() bool) {
+func (b *box) yields(ctx context.Context, cgroupVersion, address string, serves func(context.Context) bool) {
 	b.mu.Lock()
 	l := b.life
 	b.mu.Unlock()

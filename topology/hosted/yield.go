@@ -2,12 +2,17 @@ package hosted
 
 import (
 	"context"
+	"net/http"
+	"slices"
 	"time"
+
+	"github.com/kirikae/kirikae/topology"
+	"github.com/kirikae/kirikae/topology/plan"
 )
 
 // A Cassandra node takes 5 to 8 seconds of a CPU before it answers, and about as many for its first work: its keyspaces, the rebuild
 // of its data, the first queries of whoever compares them. In another region nobody would feel that: here it would take them from the
-// nodes that serve. One that is started again yields to those until its own region is to serve, too; at the start of a world nobody
+// nodes that serve. One that is started again yields to those until its own region serves, too; at the start of a world nobody
 // serves yet, and beside one that is started alone nobody does any more.
 const (
 	yieldLimit = 5 * time.Minute  // after its start
@@ -15,19 +20,19 @@ const (
 	yieldLook  = 250 * time.Millisecond
 )
 
-// YieldShare is what a node that yields gets of a CPU for which others wait, of 1024 that each of them gets. A nice value of 15 means the same.
-const YieldShare = 36
+// YieldShare is what a node that yields gets of a CPU for which others wait, of 1024 that each of them gets. A nice value of 10 means the same.
+const YieldShare = 110
 
 // Yielding is a node that yields.
 type Yielding struct {
 	Lower   func() error                    // lets it have little of the CPU
 	Raise   func() error                    // lets it have as much as the others
 	Answers func(ctx context.Context) error // whether it serves clients: nil, or why not
-	Serves  func() bool                     // whether its region's application runs
+	Serves  func(ctx context.Context) bool  // whether its region's application serves customers
 	Ended   <-chan struct{}                 // closed when its process has ended
 }
 
-// Yield lowers a node that was just started, and raises it once it has answered for a while and its region is to serve, its process
+// Yield lowers a node that was just started, and raises it once it has answered for a while and its region serves, its process
 // has ended, or it took too long. It returns then, or when ctx ends, which is the end of its world.
 func Yield(ctx context.Context, y Yielding) error {
 	if err := y.Lower(); err != nil {
@@ -52,9 +57,28 @@ func Yield(ctx context.Context, y Yielding) error {
 				if y.Answers(ctx) == nil {
 					answered = time.Now()
 				}
-			case time.Since(answered) >= yieldFirst && y.Serves():
+			case time.Since(answered) >= yieldFirst && y.Serves(ctx):
 				return y.Raise()
 			}
 		}
 	}
+}
+
+// Serving says whether a region's application serves customers: one of its nodes says that it is healthy. One that waits for its database
+// to be promoted is not.
+func Serving(ctx context.Context, p *plan.Plan, site topology.Site) bool {
+	return slices.ContainsFunc(p.Of(site, topology.App), func(n plan.Node) bool {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.Reach[topology.ServiceHTTP]+"/healthz", nil)
+		if err != nil {
+			return false
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return false
+		}
+		res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	})
 }

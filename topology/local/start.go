@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/kirikae/kirikae/topology"
 	"github.com/kirikae/kirikae/topology/cassandra"
@@ -38,7 +37,7 @@ func (m *machines) Start(ctx context.Context, n plan.Node, alone bool) error {
 		}
 		r := c.life()
 		go func() {
-			if err := yields(context.WithoutCancel(ctx), r, n.Endpoints[topology.ServiceCQL], func() bool { return m.serves(n.Site) }); err != nil {
+			if err := yields(context.WithoutCancel(ctx), r, n.Endpoints[topology.ServiceCQL], func(ctx context.Context) bool { return hosted.Serving(ctx, m.plan, n.Site) }); err != nil {
 				c.note(err.Error())
 			}
 		}()
@@ -55,14 +54,6 @@ func (m *machines) Start(ctx context.Context, n plan.Node, alone bool) error {
 	}
 	args, env := wire.Paymentd(*m.plan, n, m.ground.File.Secret, file, m.ground.Extra[string(n.Kind)]...)
 	return c.launch(topology.Command{Path: m.config.Paymentd, Args: args, Env: env})
-}
-
-// serves says whether a region's application runs.
-func (m *machines) serves(site topology.Site) bool {
-	return slices.ContainsFunc(m.plan.Of(site, topology.App), func(n plan.Node) bool {
-		r := m.child(n).life()
-		return r != nil && !r.gone()
-	})
 }
 
 // form lets a Cassandra node's options be what its region's parameters say.

@@ -15,11 +15,11 @@ import (
 )
 
 // yielding is the nice value of a node that yields: of both CPUs it has what others leave, and little more.
-const yielding = 15
+const yielding = 10
 
 // yields lets a Cassandra node that was started again yield to those that serve, see hosted.Yield. Only root may raise a priority
 // again, so nobody else's is lowered.
-func yields(ctx context.Context, r *running, address string, serves func() bool) error {
+func yields(ctx context.Context, r *running, address string, serves func(context.Context) bool) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -32,7 +33,7 @@ func TestPriority(t *testing.T) {
 		usual := fmt.Sprint(nices())
 		r := &running{ended: make(chan struct{})}
 		r.PID = x.Process.Pid
-		if err := yields(t.Context(), r, "127.0.0.1:1", func() bool { return true }); err != nil || fmt.Sprint(nices()) != usual {
+		if err := yields(t.Context(), r, "127.0.0.1:1", func(context.Context) bool { return true }); err != nil || fmt.Sprint(nices()) != usual {
 			t.Errorf("without the right to raise it again: %v, %v", nices(), err)
 		}
 		return
