@@ -46,6 +46,18 @@ func RuntimeOf(world, asked, images string) (string, error) {
 	return world, nil
 }
 
+// CheckVolumes refuses a place for volumes that there is not, and another one than a world has that somebody else made.
+func CheckVolumes(world, volumes string) error {
+	v, err := topology.ParseVolumes(volumes)
+	if err != nil {
+		return usagef("--volumes: %v", err)
+	}
+	if world != "" && v != topology.VolumesDisk {
+		return usagef("--world %s has its volumes already: leave --volumes %s out", world, v)
+	}
+	return nil
+}
+
 // Runtimes are the names that --runtime takes.
 func Runtimes() []string { return []string{runtimeAuto, docker.Name, local.Name} }
 

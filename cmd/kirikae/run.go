@@ -49,6 +49,9 @@ Without arguments all embedded features run. A feature is a file or folder, or t
 			if o.Runtime, err = steps.RuntimeOf(world, o.Runtime, o.Images); err != nil {
 				return err
 			}
+			if err := steps.CheckVolumes(world, o.Volumes); err != nil {
+				return err
+			}
 			o.Kirikae, o.Paths = kirikae, args
 			if !c.Flags().Changed("seed") {
 				o.Seed = randomSeed()

@@ -111,6 +111,9 @@ func upCommand() *cobra.Command {
 			if spec.Runtime, err = steps.RuntimeOf(world, spec.Runtime, spec.Images); err != nil {
 				return err
 			}
+			if err := steps.CheckVolumes(world, spec.Volumes); err != nil {
+				return err
+			}
 			spec.Detached = true
 			progress := steps.NewProgress(c.ErrOrStderr())
 			folder, err := steps.Up(c.Context(), kirikae, out, file, spec, progress)
