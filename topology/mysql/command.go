@@ -89,7 +89,9 @@ func renderConfig(o NodeOptions) string {
 		{"replica_parallel_workers", "48"}, // while every worker is busy their coordinator asks again and again for a free one, and takes a CPU for it
 		{"replica_net_timeout", "4"},       // a black-holed link looks healthy for so long, and STOP REPLICA may wait so long
 
-		{"innodb_buffer_pool_size", "32M"},
+		// Every page of a drill's data, and what a recovery reads of the redo log beside them. With 32M the first start after a CLONE, whose data
+		// are to be recovered, once looked for a free page for good ("Difficult to find free blocks in the buffer pool").
+		{"innodb_buffer_pool_size", "96M"},
 		{"innodb_redo_log_capacity", "32M"},
 		{"innodb_max_dirty_pages_pct_lwm", "0"},
 		{"innodb_adaptive_flushing_lwm", "70"},
