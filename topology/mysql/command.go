@@ -89,8 +89,9 @@ func renderConfig(o NodeOptions) string {
 		{"replica_parallel_workers", "48"}, // while every worker is busy their coordinator asks again and again for a free one, and takes a CPU for it
 		{"replica_net_timeout", "4"},       // a black-holed link looks healthy for so long, and STOP REPLICA may wait so long
 
-		// Every page of a drill's data, and what a recovery reads of the redo log beside them. With 32M the first start after a CLONE, whose data
-		// are to be recovered, once looked for a free page for good ("Difficult to find free blocks in the buffer pool").
+		// Room for every page of a drill's data, and for what a recovery reads of the redo log beside them. With 32M the first start after a CLONE
+		// once looked for a free page for good ("Difficult to find free blocks in the buffer pool"): in a pool that small what a recovery reads
+		// leaves fewer pages than those from which any is written out.
 		{"innodb_buffer_pool_size", "96M"},
 		{"innodb_redo_log_capacity", "32M"},
 		{"innodb_max_dirty_pages_pct_lwm", "0"},
