@@ -11,8 +11,8 @@ SEED ?=
 RUN   = $(BIN)/kirikae run $(if $(SEED),--seed $(SEED))
 
 # Where the stores of a tier's drills keep their data: in memory a sync costs nothing, which two cores and one disk under two regions need.
-# `make drill` is on disk.
-VOLUMES ?= memory
+# `make drill` is on disk, and so is everything where the machine has no room in memory.
+VOLUMES ?= $(shell [ "$$(df -Pk -t tmpfs /dev/shm 2>/dev/null | awk 'NR == 2 {print $$4}')" -ge 4194304 ] 2>/dev/null && echo memory || echo disk)
 
 # Tags of the scenarios say in which tier a drill is played: @ci and @ci_docker by make test, @interrupted by turns, by date.
 DAY ?= $(shell date -u +%F)

@@ -58,7 +58,7 @@ func (m *machines) Open(ctx context.Context, f *hosted.File) (hosted.Zone, error
 	subs := []string{pidsFolder, dataFolder}
 	if f.Volumes == topology.VolumesMemory {
 		subs = subs[:1]
-		if err := inMemory(filepath.Join(f.State, dataFolder), f.ID); err != nil {
+		if err := inMemory(filepath.Join(f.State, dataFolder), f.ID, memoryLeast); err != nil {
 			return nil, err
 		}
 	}

@@ -19,11 +19,11 @@ import (
 const (
 	memoryRoot   = "/dev/shm"
 	memoryPrefix = "kirikae-"
-	memoryLeast  = 2 << 30 // bytes that must be free: a two-region world writes half a GiB an hour of load, and each store begins with 100 MiB
+	memoryLeast  = 2 << 30 // bytes that must be free: a world writes a few hundred MiB in a drill
 )
 
-// inMemory makes a folder in memory and lets link lead to it.
-func inMemory(link, world string) error {
+// inMemory makes a folder in memory, where so many bytes must be free, and lets link lead to it.
+func inMemory(link, world string, least uint64) error {
 	var s unix.Statfs_t
 	if err := unix.Statfs(memoryRoot, &s); err != nil {
 		return fmt.Errorf("look at %s: %w: %w", memoryRoot, topology.ErrEnvironment, err)
@@ -31,8 +31,8 @@ func inMemory(link, world string) error {
 	if s.Type != unix.TMPFS_MAGIC {
 		return fmt.Errorf("keep data in memory: %w: %s is no file system in memory; leave --volumes memory out", topology.ErrEnvironment, memoryRoot)
 	}
-	if free := uint64(s.Bavail) * uint64(s.Bsize); free < memoryLeast {
-		return fmt.Errorf("keep data in memory: %w: %d MiB are free in %s, %d are needed; leave --volumes memory out", topology.ErrEnvironment, free>>20, memoryRoot, memoryLeast>>20)
+	if free := uint64(s.Bavail) * uint64(s.Bsize); free < least {
+		return fmt.Errorf("keep data in memory: %w: %d MiB are free in %s, %d are needed; leave --volumes memory out", topology.ErrEnvironment, free>>20, memoryRoot, least>>20)
 	}
 	to := filepath.Join(memoryRoot, memoryPrefix+world+"-"+strings.ToLower(rand.Text()[:8]))
 	if err := os.Symlink(to, link); err != nil { // first: killed in between, it leads nowhere

@@ -1,10 +1,13 @@
 package local
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/kirikae/kirikae/topology"
 )
 
 // TestMemory: a world's data lie in memory, and are gone once they are forgotten; what was not made by inMemory is left alone.
@@ -13,8 +16,11 @@ func TestMemory(t *testing.T) {
 	if err := forget(link); err != nil {
 		t.Errorf("before there is anything: %v", err)
 	}
-	if err := inMemory(link, "wtest"); err != nil {
-		t.Skip("left out: nothing can be kept in memory here: ", err)
+	if err := inMemory(link, "wtest", 1<<60); !errors.Is(err, topology.ErrEnvironment) || !strings.Contains(err.Error(), "leave --volumes memory out") {
+		t.Errorf("where there is no room: %v", err)
+	}
+	if err := inMemory(link, "wtest", 1<<20); err != nil {
+		t.Fatal(err)
 	}
 	to, err := os.Readlink(link)
 	if err != nil || !strings.HasPrefix(to, memoryRoot+"/"+memoryPrefix+"wtest-") {
