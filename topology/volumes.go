@@ -12,9 +12,6 @@ const (
 	VolumesMemory Volumes = "memory" // tmpfs: a sync costs nothing
 )
 
-// VolumesKnown are the names that ParseVolumes takes.
-func VolumesKnown() []string { return []string{string(VolumesDisk), string(VolumesMemory)} }
-
 // ParseVolumes reads a name; "" is disk. The error names the nearest known one.
 func ParseVolumes(s string) (Volumes, error) {
 	switch v := Volumes(s); v {
@@ -23,5 +20,5 @@ func ParseVolumes(s string) (Volumes, error) {
 	case VolumesDisk, VolumesMemory:
 		return v, nil
 	}
-	return "", Unknown("place for volumes", s, VolumesKnown())
+	return "", Unknown("place for volumes", s, []string{string(VolumesDisk), string(VolumesMemory)})
 }

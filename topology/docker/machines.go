@@ -97,7 +97,7 @@ func (m *machines) Start(ctx context.Context, n plan.Node, alone bool) error {
 	if again && !alone && n.Kind == topology.Cassandra { // beside others, which serve
 		m.making.Go(func() {
 			b.yields(m.life, m.engine.CgroupVersion, n.Reach[topology.ServiceCQL], func(ctx context.Context) bool {
-				return hosted.Serving(ctx, &m.ground.File.Plan, n.Site)
+				return wire.Serving(ctx, &m.ground.File.Plan, n.Site)
 			})
 		})
 	}

@@ -2,12 +2,7 @@ package hosted
 
 import (
 	"context"
-	"net/http"
-	"slices"
 	"time"
-
-	"github.com/kirikae/kirikae/topology"
-	"github.com/kirikae/kirikae/topology/plan"
 )
 
 // A Cassandra node takes 5 to 8 seconds of a CPU before it answers, and about as many for its first work: its keyspaces, the rebuild
@@ -62,23 +57,4 @@ func Yield(ctx context.Context, y Yielding) error {
 			}
 		}
 	}
-}
-
-// Serving says whether a region's application serves customers: one of its nodes says that it is healthy. One that waits for its database
-// to be promoted is not.
-func Serving(ctx context.Context, p *plan.Plan, site topology.Site) bool {
-	return slices.ContainsFunc(p.Of(site, topology.App), func(n plan.Node) bool {
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.Reach[topology.ServiceHTTP]+"/healthz", nil)
-		if err != nil {
-			return false
-		}
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return false
-		}
-		res.Body.Close()
-		return res.StatusCode == http.StatusOK
-	})
 }

@@ -3,14 +3,9 @@ package hosted
 import (
 	"context"
 	"errors"
-	"net/http"
-	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/kirikae/kirikae/topology"
-	"github.com/kirikae/kirikae/topology/plan"
 )
 
 // TestYield: a node yields until it has done its first work and its region is to serve, its process has ended, or it took too long; with
@@ -66,29 +61,5 @@ func TestYield(t *testing.T) {
 	refused := errors.New("refused")
 	if err := Yield(t.Context(), Yielding{Lower: func() error { return refused }}); !errors.Is(err, refused) {
 		t.Errorf("%v: it cannot be lowered, so nothing is awaited", err)
-	}
-}
-
-// TestServing: a region serves once one of its nodes says so; one that waits for its database answers, and does not.
-func TestServing(t *testing.T) {
-	status := http.StatusServiceUnavailable
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/healthz" {
-			status = http.StatusTeapot
-		}
-		w.WriteHeader(status)
-	}))
-	defer s.Close()
-	p := plan.Plan{Nodes: []plan.Node{
-		{Name: "tokyo-app-1", Site: "tokyo", Kind: topology.App, Reach: map[topology.Service]string{topology.ServiceHTTP: "127.0.0.1:1"}},
-		{Name: "tokyo-app-2", Site: "tokyo", Kind: topology.App, Reach: map[topology.Service]string{topology.ServiceHTTP: s.Listener.Addr().String()}},
-		{Name: "osaka-app-1", Site: "osaka", Kind: topology.App, Reach: map[topology.Service]string{topology.ServiceHTTP: "127.0.0.1:1"}},
-	}}
-	if Serving(t.Context(), &p, "tokyo") {
-		t.Error("a node that waits serves")
-	}
-	status = http.StatusOK
-	if !Serving(t.Context(), &p, "tokyo") || Serving(t.Context(), &p, "osaka") {
-		t.Errorf("%d: one of two nodes serves, and nobody in the other region", status)
 	}
 }

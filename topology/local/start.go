@@ -37,7 +37,7 @@ func (m *machines) Start(ctx context.Context, n plan.Node, alone bool) error {
 		}
 		r := c.life()
 		go func() {
-			if err := yields(context.WithoutCancel(ctx), r, n.Endpoints[topology.ServiceCQL], func(ctx context.Context) bool { return hosted.Serving(ctx, m.plan, n.Site) }); err != nil {
+			if err := yields(context.WithoutCancel(ctx), r, n.Endpoints[topology.ServiceCQL], func(ctx context.Context) bool { return wire.Serving(ctx, m.plan, n.Site) }); err != nil {
 				c.note(err.Error())
 			}
 		}()

@@ -3,8 +3,10 @@ package wire
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -120,5 +122,15 @@ func (c *Console) each(ctx context.Context, nodes []plan.Node, f func(context.Co
 			g.Go(func() error { return f(ctx, n) })
 		}
 		return g.Wait()
+	})
+}
+
+// Serving says whether a region's application serves customers: one of its nodes says that it is healthy. One that waits for its database
+// to be promoted is not.
+func Serving(ctx context.Context, p *plan.Plan, site topology.Site) bool {
+	return slices.ContainsFunc(p.Of(site, topology.App), func(n plan.Node) bool {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		return answer(ctx, web(), "http://"+n.Reach[topology.ServiceHTTP]+"/healthz", http.StatusOK) == nil
 	})
 }

@@ -45,22 +45,25 @@ func web() *http.Client {
 // answers waits until a URL answers with one of the statuses.
 func answers(ctx context.Context, url string, statuses ...int) error {
 	c := web()
-	return Until(ctx, url+" answers", func(ctx context.Context) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return err
-		}
-		res, err := c.Do(req)
-		if err != nil {
-			return err
-		}
-		defer res.Body.Close()
-		b, _ := io.ReadAll(io.LimitReader(res.Body, 500))
-		if !slices.Contains(statuses, res.StatusCode) {
-			return fmt.Errorf("it answers %s: %s", res.Status, bytes.TrimSpace(b))
-		}
-		return nil
-	})
+	return Until(ctx, url+" answers", func(ctx context.Context) error { return answer(ctx, c, url, statuses...) })
+}
+
+// answer asks once.
+func answer(ctx context.Context, c *http.Client, url string, statuses ...int) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	res, err := c.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	b, _ := io.ReadAll(io.LimitReader(res.Body, 500))
+	if !slices.Contains(statuses, res.StatusCode) {
+		return fmt.Errorf("it answers %s: %s", res.Status, bytes.TrimSpace(b))
+	}
+	return nil
 }
 
 // setParams merges values into a region's parameter store, as soon as it answers, and reads them back.
