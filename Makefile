@@ -41,7 +41,11 @@ ready: provision ## what a drill needs: servers, and images where an engine answ
 drill: ready ## the main job: Tokyo is lost under load, Osaka is brought up, the verdict is evidence (SEED=7 repeats one)
 	$(RUN) features/region_loss.feature
 
-test: unit ## all tests: unit, contract suites on real servers, the drills of the test tier, in both runtimes
+# The packages that have tests of servers, which `live` plays with everything else that they have.
+SERVED = ./topology/... ./payment/... ./cmd/...
+
+test: lint ## all tests: unit, contract suites on real servers, the drills of the test tier, in both runtimes
+	go test $$(go list ./... | grep -vxFf <(go list $(SERVED)))
 	@if .ci/docker; then $(MAKE) --no-print-directory live drills; else \
 		echo "left out, as no Docker engine can be had here: everything in containers"; \
 		$(MAKE) --no-print-directory live drills WITHOUT_DOCKER=1; fi
@@ -52,16 +56,21 @@ unit: lint ## tests that need no server
 WITHOUT_DOCKER ?=
 REAL = provision $(if $(WITHOUT_DOCKER),,images)
 
-live: $(REAL) ## contract suites on real servers and containers; what was skipped is listed by name
+# A drill under `go test` that is as right on a busy machine: it is played beside the suites.
+THIN = TestFeatures/The_load_is_too_thin_to_say_anything$$
+
+live: $(REAL) ## every test of what runs servers, on real servers and containers; what was skipped is listed by name
 	@mkdir -p reports/out
-	@set -o pipefail; KIRIKAE_LIVE=1 KIRIKAE_WITHOUT_DOCKER=$(WITHOUT_DOCKER) go test -v -count=1 -p 2 -timeout 30m -skip "^TestNightly" ./topology/... ./payment/... ./cmd/... 2>&1 \
-		| tee reports/out/live.log | grep --line-buffered -E '^(ok|FAIL|--- FAIL|panic:)' || { tail -n 200 reports/out/live.log; exit 1; }
+	@if go test -count=1 ./steps -run 'TestFeatures/nosuch' >/dev/null 2>&1; then echo "go test passes although it ran no drill" >&2; exit 1; fi
+	@set -o pipefail; go test -v -count=1 -timeout 10m ./steps -run '$(THIN)' >reports/out/features.log 2>&1 & thin=$$!; \
+		KIRIKAE_LIVE=1 KIRIKAE_WITHOUT_DOCKER=$(WITHOUT_DOCKER) go test -v -count=1 -p 2 -timeout 30m -skip "^TestNightly" $(SERVED) 2>&1 \
+			| tee reports/out/live.log | grep --line-buffered -E '^(ok|FAIL|--- FAIL|panic:)' || failed=1; \
+		wait $$thin && grep -E '^ *--- PASS: TestFeatures/' reports/out/features.log \
+			|| { tail -n 50 reports/out/features.log; echo "no drill passed under go test" >&2; exit 1; }; \
+		[ -z "$$failed" ] || { tail -n 200 reports/out/live.log; exit 1; }
 	@grep -E '^ *--- SKIP' reports/out/live.log | sed 's/^ *--- SKIP:/skipped:/' || true
 	@grep -oE 'left out: .*' reports/out/live.log || true
-	@grep -rhoE --include='*_test.go' '^func TestNightly[A-Za-z]*' topology payment cmd | sed 's/^func \(.*\)/left out: \1 (make nightly)/'
-	@if go test -count=1 ./steps -run 'TestFeatures/nosuch' >/dev/null 2>&1; then echo "go test passes although it ran no drill" >&2; exit 1; fi
-	@set -o pipefail; go test -v -count=1 -timeout 10m ./steps -run 'TestFeatures/The_load_is_too_thin_to_say_anything$$' >reports/out/features.log 2>&1 \
-		&& grep -E '^ *--- PASS: TestFeatures/' reports/out/features.log || { tail -n 50 reports/out/features.log; echo "no drill passed under go test" >&2; exit 1; }
+	@grep -rhoE --include='*_test.go' '^func TestNightly[A-Za-z]*' topology payment cmd | sort | uniq -c | sed 's/^ *\([0-9]*\) func \(.*\)/left out: \2, \1 of them (make nightly)/'
 
 drills: $(REAL) ## the drills of the test tier, in both runtimes; what the tier leaves out is listed
 	@$(foreach r,local $(if $(WITHOUT_DOCKER),,docker),echo "drills in $r"; $(RUN) --runtime $r --volumes $(VOLUMES) --tier test --day $(DAY) || exit $$?; echo "end of drills in $r";)
@@ -72,8 +81,9 @@ known-bad: ready ## only the planted rows
 bench: ## benchmarks of judges and history
 	go test -run '^$$' -bench . -benchmem ./drill/...
 
+nightly: export KIRIKAE_KILLS := 4
 nightly: unit docker live ## everything, in both runtimes
-	KIRIKAE_LIVE=1 go test -v -count=1 -timeout 20m ./topology/docker -run "^TestNightly"
+	KIRIKAE_LIVE=1 go test -v -count=1 -p 1 -timeout 20m ./topology/... -run "^TestNightly"
 	@failed=; for r in local docker; do $(RUN) --runtime $$r --volumes $(VOLUMES) --tier nightly || failed="$$failed $$r"; done; \
 		[ -z "$$failed" ] || { echo "not every drill was as expected in:$$failed" >&2; exit 1; }
 

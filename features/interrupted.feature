@@ -17,7 +17,7 @@ Feature: The operator dies at every step
     When tokyo is lost
     And the person in charge decides after 3 s
     And the operator runs "switchover" and is killed at every step "before-intent"
-    And the load goes on for 30 s
+    And the load goes on for 15 s
     And the drill ends
     Then the fault was real and the harness sane
     And every step of the procedure was confirmed
@@ -45,7 +45,7 @@ Feature: The operator dies at every step
     When tokyo is lost
     And the person in charge decides after 3 s
     And the operator runs "switchover" and is killed at every step "after-intent"
-    And the load goes on for 30 s
+    And the load goes on for 15 s
     And the drill ends
     Then the fault was real and the harness sane
     And every step of the procedure was confirmed
@@ -73,7 +73,7 @@ Feature: The operator dies at every step
     When tokyo is lost
     And the person in charge decides after 3 s
     And the operator runs "switchover" and is killed at every step "after-act"
-    And the load goes on for 30 s
+    And the load goes on for 15 s
     And the drill ends
     Then the fault was real and the harness sane
     And every step of the procedure was confirmed
@@ -101,7 +101,7 @@ Feature: The operator dies at every step
     When tokyo is lost
     And the person in charge decides after 3 s
     And the operator runs "switchover" and is killed at every step "after-record"
-    And the load goes on for 30 s
+    And the load goes on for 15 s
     And the drill ends
     Then the fault was real and the harness sane
     And every step of the procedure was confirmed

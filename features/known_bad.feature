@@ -9,15 +9,15 @@ Feature: Known bad
   @no_drain
   Scenario: The procedure promotes without draining what was received
     Given the platform of "two-region.yaml" is up
-    And customers make 30 payments a second, 10 % of them ignore the DNS TTL
-    And 60 write probes a second measure the outage
+    And customers make 20 payments a second, 10 % of them ignore the DNS TTL
+    And 10 write probes a second measure the outage
     And 5 payment keys a second are repeated on purpose
     And the steady state has held for 5 s
     And osaka applies what it receives 2 s late
     When tokyo is lost
     And the person in charge decides after 1 s
     And the operator runs "known_bad/switchover-no-drain"
-    And the load goes on for 12 s
+    And the load goes on for 5 s
     And the drill ends
     Then the verdict is FAIL by "dropped"
 
@@ -25,14 +25,14 @@ Feature: Known bad
   Scenario: The app acknowledges before it commits
     Given the app has the defect "ack-before-commit"
     And the platform of "two-region.yaml" is up
-    And customers make 30 payments a second, 10 % of them ignore the DNS TTL
-    And 60 write probes a second measure the outage
+    And customers make 20 payments a second, 10 % of them ignore the DNS TTL
+    And 10 write probes a second measure the outage
     And 5 payment keys a second are repeated on purpose
     And the steady state has held for 5 s
     When tokyo is lost
     And the person in charge decides after 1 s
     And the operator runs "switchover"
-    And the load goes on for 12 s
+    And the load goes on for 5 s
     And the drill ends
     Then the verdict is FAIL by "never durable"
 
@@ -40,8 +40,8 @@ Feature: Known bad
   Scenario: The app asks the acquirer with a new request key for every attempt
     Given the app has the defect "new-request-key"
     And the platform of "two-region.yaml" is up
-    And customers make 30 payments a second, 10 % of them ignore the DNS TTL
-    And 60 write probes a second measure the outage
+    And customers make 20 payments a second, 10 % of them ignore the DNS TTL
+    And 10 write probes a second measure the outage
     And 15 payment keys a second are repeated on purpose
     And the steady state has held for 5 s
     And replication from tokyo to osaka lags by at least 300 ms
@@ -55,14 +55,14 @@ Feature: Known bad
   @zombie
   Scenario: Tokyo is isolated but alive, and nobody fences it
     Given the platform of "two-region.yaml" is up
-    And customers make 30 payments a second, 20 % of them ignore the DNS TTL
-    And 60 write probes a second measure the outage
+    And customers make 20 payments a second, 20 % of them ignore the DNS TTL
+    And 10 write probes a second measure the outage
     And 5 payment keys a second are repeated on purpose
     And the steady state has held for 5 s
     When tokyo is isolated from osaka but stays alive
     And the person in charge decides after 1 s
     And the operator runs "switchover"
-    And the load goes on for 12 s
+    And the load goes on for 5 s
     And the drill ends
     Then the verdict is FAIL by "one writer"
 
@@ -77,7 +77,7 @@ Feature: Known bad
     When tokyo is lost
     And the person in charge decides after 1 s
     And the operator runs "switchover"
-    And the load goes on for 12 s
+    And the load goes on for 5 s
     And the drill ends
     Then the verdict is INCONCLUSIVE by "fault real"
 
@@ -108,7 +108,7 @@ Feature: Known bad
     And the person in charge decides after 3 s
     And the operator runs "switchover" and is killed at step 2 "after-act"
     And the operator runs "switchover" again
-    And the load goes on for 30 s
+    And the load goes on for 15 s
     And the drill ends
     Then the verdict is PASS
     And the end facts are those of "switchover_forced"
@@ -116,8 +116,8 @@ Feature: Known bad
   @dead_is_fenced
   Scenario: The fence was confirmed while Tokyo was down; the operator dies, and Tokyo reboots
     Given the platform of "two-region.yaml" is up
-    And customers make 30 payments a second, 20 % of them ignore the DNS TTL
-    And 60 write probes a second measure the outage
+    And customers make 20 payments a second, 20 % of them ignore the DNS TTL
+    And 10 write probes a second measure the outage
     And 5 payment keys a second are repeated on purpose
     And the steady state has held for 5 s
     When tokyo is lost
@@ -125,6 +125,6 @@ Feature: Known bad
     And the operator runs "known_bad/switchover-dead-is-fenced" and is killed at step 4 "after-record"
     And tokyo reboots, still isolated from osaka
     And the operator runs "known_bad/switchover-dead-is-fenced" again
-    And the load goes on for 12 s
+    And the load goes on for 5 s
     And the drill ends
     Then the verdict is FAIL by "one writer"

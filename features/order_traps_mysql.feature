@@ -11,7 +11,7 @@ Feature: Order traps, MySQL
   Scenario: The old database rejoins with the rows that it alone has
     Given the platform of "two-region-witness.yaml" is up
     And customers make 30 payments a second, 10 % of them ignore the DNS TTL
-    And 60 write probes a second measure the outage
+    And 10 write probes a second measure the outage
     And 2 payment keys a second are repeated on purpose
     And the steady state has held for 3 s
     And replication from tokyo to osaka lags by at least 300 ms
@@ -30,7 +30,7 @@ Feature: Order traps, MySQL
   Scenario: The old database is thrown away before it is salvaged
     Given the platform of "two-region-witness.yaml" is up
     And customers make 30 payments a second, 10 % of them ignore the DNS TTL
-    And 60 write probes a second measure the outage
+    And 10 write probes a second measure the outage
     And 2 payment keys a second are repeated on purpose
     And the steady state has held for 3 s
     And replication from tokyo to osaka lags by at least 300 ms

@@ -62,7 +62,6 @@ type Drill struct {
 	judged   *check.Drill
 
 	procedure string // that was run last
-	loadsOn   int    // how often the load was let go on
 }
 
 // open makes the run folder and writes down what this drill is, before anything starts.
@@ -156,10 +155,10 @@ func (d *Drill) worldUp(ctx context.Context, file string) error {
 		d.meta.Images = append(d.meta.Images, history.Image(i))
 	}
 	d.say("world", "up after %.1f s · mysql %s · cassandra %s", time.Since(began).Seconds(), d.meta.Engines["mysql"], d.meta.Engines["cassandra"])
-	if err := d.turn.await(ctx, func() { d.say("world", "waits for the drill before to end") }); err != nil {
+	if err := d.turn.await(ctx, d.untimed(), func() { d.say("world", "waits for the drill before to end") }); err != nil {
 		return err
 	}
-	if d.measuresNoTime() {
+	if d.untimed() && !d.hasCustomers() {
 		d.turn.pass()
 	}
 	d.seeReign(ctx)
@@ -215,6 +214,9 @@ func (d *Drill) steadyState(ctx context.Context, held string) error {
 		return err
 	}
 	d.evidence.StartFacts = d.readFacts(ctx)
+	if d.untimed() {
+		d.turn.pass()
+	}
 	return nil
 }
 
@@ -391,45 +393,29 @@ func (d *Drill) loadGoesOn(ctx context.Context, long string) error {
 	if err != nil {
 		return err
 	}
-	if d.loadsOn++; d.onlyEndLeft() && d.untimed() {
-		d.turn.pass()
-	}
 	stop := d.options.Progress.Beat("load", d.loadLine)
 	defer stop()
 	return pass(ctx, length)
 }
 
-// loadOn is how that sentence begins.
-const loadOn = "the load goes on for "
-
 // customersMake is how the sentence begins that gives a drill its customers.
 const customersMake = "customers make "
 
-// measuresNoTime says whether nothing that a drill measures depends on how busy the machine is: it has no customers, and what its planted defect
-// does is none of time.
-func (d *Drill) measuresNoTime() bool {
-	customers := slices.ContainsFunc(d.scenario.Steps, func(s string) bool { return strings.HasPrefix(s, customersMake) })
-	return !customers && d.untimed()
+// hasCustomers says whether a drill will have any.
+func (d *Drill) hasCustomers() bool {
+	return slices.ContainsFunc(d.scenario.Steps, func(s string) bool { return strings.HasPrefix(s, customersMake) })
 }
 
-// onlyEndLeft says whether the sentence by which the load goes on is being played for the last time.
-func (d *Drill) onlyEndLeft() bool {
-	left := -d.loadsOn
-	for _, s := range d.scenario.Steps {
-		if strings.HasPrefix(s, loadOn) {
-			left++
-		}
-	}
-	return left == 0
-}
+// tagAlone says of a scenario that its planted defect shows only while the platform is quick.
+const tagAlone = "@alone"
 
-// untimed says whether a scenario expects a failure that is none of time, and judges no time of the harness's own: what the planted defect has
-// done stays done, however busy the machine.
+// untimed says whether a scenario expects a failure that is none of time, and judges no time of the harness's own: what the planted defect
+// has done stays done, however busy the machine.
 func (d *Drill) untimed() bool {
 	timed := []string{check.NameRecovery, check.NamePlanned, check.NameLevelHeld}
 	sane := slices.ContainsFunc(d.scenario.Steps, func(s string) bool { return strings.HasSuffix(s, "the harness sane") })
 	e := d.meta.Expectation
-	return !sane && e != nil && e.Verdict == check.Fail.String() && e.Check != "" && !slices.Contains(timed, e.Check)
+	return !sane && e != nil && e.Verdict == check.Fail.String() && e.Check != "" && !slices.Contains(timed, e.Check) && !slices.Contains(d.scenario.Tags, tagAlone)
 }
 
 // pass lets time pass: the drill's own schedule, not a wait for a state.

@@ -36,15 +36,16 @@ func (v view) sees(node, what string, addresses []string, outcomes ...string) {
 	}
 }
 
-// TestIsolation: what the contract cannot know, as it is this runtime's: the WAN's own ports, the name server's, and the nodes of
-// another world. Whatever must be closed is seen open, or guarded, from where it may be.
-func TestIsolation(t *testing.T) {
-	live(t)
+// TestWorlds: what the contract cannot know, as it is this runtime's: what a world takes, the WAN's own ports, the name server's, and the
+// nodes of another world. Whatever must be closed is seen open, or guarded, from where it may be.
+func TestWorlds(t *testing.T) {
+	e := live(t)
 	var worlds [2]topology.World
 	var folders [2]string
 	for i := range worlds { // one after the other: two at once are another test's
 		worlds[i], folders[i] = create(t, Config{})
 	}
+	t.Run("takes and logs", func(t *testing.T) { takesAndLogs(t, e, worlds[0], folders[0]) })
 	var plans [2]plan.Plan
 	for i, folder := range folders {
 		f, err := hosted.ReadFile(folder)

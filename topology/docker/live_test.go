@@ -93,13 +93,13 @@ func TestContract(t *testing.T) {
 	topologytest.Run(t, host())
 }
 
-// TestFenced: a world with a witness.
-func TestFenced(t *testing.T) {
+// TestNightlyFenced: a world with a witness. The round trip has one in each run of the tests.
+func TestNightlyFenced(t *testing.T) {
 	livetest.Engine(t)
 	topologytest.RunFenced(t, host())
 }
 
-// TestNightlyConcurrent: three worlds of containers at once. It takes two minutes, and package local's says most of it.
+// TestNightlyConcurrent: three worlds of containers at once. It takes two minutes.
 func TestNightlyConcurrent(t *testing.T) {
 	livetest.Engine(t)
 	topologytest.RunConcurrent(t, host())

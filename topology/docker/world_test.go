@@ -8,15 +8,14 @@ import (
 
 	"github.com/kirikae/kirikae/topology"
 	"github.com/kirikae/kirikae/topology/containers"
+	"github.com/kirikae/kirikae/topology/engine"
 )
 
 // maxMemory is what the containers of a world with one Cassandra node a region may take together.
 const maxMemory = 2560 << 20
 
-// TestWorld: what a world takes, and what its log files hold.
-func TestWorld(t *testing.T) {
-	e := live(t)
-	w, folder := create(t, Config{})
+// takesAndLogs: what a world takes, and what its log files hold.
+func takesAndLogs(t *testing.T, e *engine.Engine, w topology.World, folder string) {
 	x, err := list(t.Context(), e.Client, containers.LabelWorld+"="+w.About().ID)
 	if err != nil {
 		t.Fatal(err)

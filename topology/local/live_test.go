@@ -48,8 +48,8 @@ func TestContract(t *testing.T) { topologytest.Run(t, host()) }
 // TestFenced: a world with a witness.
 func TestFenced(t *testing.T) { topologytest.RunFenced(t, host()) }
 
-// TestConcurrent: three worlds that are made at once on one machine do not collide.
-func TestConcurrent(t *testing.T) { topologytest.RunConcurrent(t, host()) }
+// TestNightlyConcurrent: three worlds that are made at once on one machine do not collide.
+func TestNightlyConcurrent(t *testing.T) { topologytest.RunConcurrent(t, host()) }
 
 // TestInterrupted: Ctrl-C while a world is being made, at several moments. It ends soon, and nothing is left.
 func TestInterrupted(t *testing.T) {
