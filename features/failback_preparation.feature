@@ -17,7 +17,7 @@ Feature: Tokyo is prepared for the failback
     When tokyo is lost
     And the person in charge decides after 3 s
     And the operator runs "switchover-witness"
-    And the load goes on for 15 s
+    And the load goes on for 5 s
     And tokyo returns on its old data
     And the operator runs "failback-preparation"
     And the load goes on for 10 s

@@ -22,7 +22,7 @@ Feature: Payments are interrupted
     And the acquirer answers at once again
     And the person in charge decides after 1 s
     And the operator runs "switchover"
-    And the load goes on for 25 s
+    And the load goes on for 15 s
     And the drill ends
     Then the fault was real and the harness sane
     And every step of the procedure was confirmed

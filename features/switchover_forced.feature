@@ -18,7 +18,7 @@ Feature: Tokyo is isolated but alive
     When tokyo is isolated from osaka and the witness but stays alive
     And the person in charge decides after 1 s
     And the operator runs "switchover-witness"
-    And the load goes on for 25 s
+    And the load goes on for 15 s
     And the drill ends
     Then the fault was real and the harness sane
     And every step of the procedure was confirmed

@@ -409,13 +409,16 @@ func (d *Drill) hasCustomers() bool {
 // tagAlone says of a scenario that its planted defect shows only while the platform is quick.
 const tagAlone = "@alone"
 
-// untimed says whether a scenario expects a failure that is none of time, and judges no time of the harness's own: what the planted defect
-// has done stays done, however busy the machine.
+// untimed says whether a scenario expects a failure that is none of time, or a fault that traffic did not feel, and judges no time of the
+// harness's own: what the planted defect has done stays done, however busy the machine.
 func (d *Drill) untimed() bool {
 	timed := []string{check.NameRecovery, check.NamePlanned, check.NameLevelHeld}
 	sane := slices.ContainsFunc(d.scenario.Steps, func(s string) bool { return strings.HasSuffix(s, "the harness sane") })
 	e := d.meta.Expectation
-	return !sane && e != nil && e.Verdict == check.Fail.String() && e.Check != "" && !slices.Contains(timed, e.Check) && !slices.Contains(d.scenario.Tags, tagAlone)
+	if sane || e == nil || slices.Contains(d.scenario.Tags, tagAlone) {
+		return false
+	}
+	return e.Verdict == check.Fail.String() && e.Check != "" && !slices.Contains(timed, e.Check) || e.Check == check.NameFaultReal
 }
 
 // pass lets time pass: the drill's own schedule, not a wait for a state.

@@ -44,8 +44,8 @@ type Options struct {
 	TestingT *testing.T // scenarios become subtests of it; nil outside `go test`
 }
 
-// Run selects scenarios, drills them in turn and judges each from its run folder. While one is judged the next one's world is made; no two
-// have customers at once. It returns the worst exit code.
+// Run selects scenarios, drills them in turn and judges each from its run folder. While one is judged the next one's world is made; two
+// have customers at once only where neither measures time. It returns the worst exit code.
 // The error is about what kept drills from running at all.
 func Run(ctx context.Context, o Options) (int, error) {
 	scenarios, err := Select(o.Paths, o.Tags)

@@ -157,7 +157,9 @@ func TestUntimed(t *testing.T) {
 		{"the same, while the platform is quick", &history.Expectation{Verdict: "FAIL", Check: check.NameOneWriter}, "", []string{"@ci", "@alone"}, false},
 		{"the same, and the harness is judged", &history.Expectation{Verdict: "FAIL", Check: check.NameOneWriter}, "the fault was real and the harness sane", nil, false},
 		{"a failure of time", &history.Expectation{Verdict: "FAIL", Check: check.NamePlanned}, "", nil, false},
-		{"nothing can be said", &history.Expectation{Verdict: "INCONCLUSIVE", Check: check.NameFaultReal}, "", nil, false},
+		{"a fault that nobody felt", &history.Expectation{Verdict: "INCONCLUSIVE", Check: check.NameFaultReal}, "", nil, true},
+		{"no failure is named", &history.Expectation{Verdict: "FAIL"}, "", nil, false},
+		{"nothing can be said", &history.Expectation{Verdict: "INCONCLUSIVE", Check: check.NameRecovery}, "", nil, false},
 		{"a pass", &history.Expectation{Verdict: "PASS"}, "", nil, false},
 	} {
 		d := &Drill{scenario: Scenario{Steps: []string{"tokyo is lost", x.step, "the drill ends"}, Tags: x.tags}}
@@ -186,7 +188,7 @@ func TestWhoShares(t *testing.T) {
 	}
 	want := map[string]bool{
 		check.NameDropped: true, check.NameNeverDurable: true, check.NameDoubleCharge: true, check.NameOneWriter: true, check.NameInFlight: true,
-		check.NameReconciled: true, check.NameSameAnswer: true, check.NameErrant: true, check.NameSalvage: true,
+		check.NameReconciled: true, check.NameSameAnswer: true, check.NameErrant: true, check.NameSalvage: true, check.NameFaultReal: true,
 		check.NameLocalReads: false, check.NameZombieRows: false, check.NameDeletedRows: false,
 	}
 	if !maps.Equal(customers, want) {

@@ -462,7 +462,7 @@ func TestLiveUnchangedBuildsNothing(t *testing.T) {
 }
 
 // Programs that differ by a byte make other images; two builders at once make them once.
-func TestLiveTwoBuildersAtOnce(t *testing.T) {
+func TestNightlyTwoBuildersAtOnce(t *testing.T) {
 	b := live(t)
 	bin := t.TempDir()
 	for _, name := range []string{"inside", "paymentd"} {
