@@ -40,10 +40,7 @@ func (d *Drill) end(ctx context.Context) error {
 	if err := d.reconcile(ctx); err != nil {
 		return err
 	}
-	if err := d.finalReads(ctx); err != nil {
-		return err
-	}
-	if err := d.lostRegion(ctx); err != nil {
+	if err := d.lastReads(ctx); err != nil {
 		return err
 	}
 	d.worldDown()
@@ -68,8 +65,9 @@ func (d *Drill) stopLoad(ctx context.Context) error {
 	return err
 }
 
-// finalReads reads both stores of the new authority until two reads agree, and once more through the API.
-func (d *Drill) finalReads(ctx context.Context) error {
+// lastReads reads what is left: the facts first, as a store that is started for its data changes them, then the new authority's stores and,
+// meanwhile, the lost region's. Nothing connects these two any more, and reading either is waiting more than work.
+func (d *Drill) lastReads(ctx context.Context) error {
 	if d.world == nil {
 		return nil
 	}
@@ -81,6 +79,14 @@ func (d *Drill) finalReads(ctx context.Context) error {
 			return err
 		}
 	}
+	var both errgroup.Group
+	both.Go(func() error { return d.finalReads(ctx) })
+	both.Go(func() error { return d.lostRegion(ctx) })
+	return both.Wait()
+}
+
+// finalReads reads both stores of the new authority until two reads agree, and once more through the API.
+func (d *Drill) finalReads(ctx context.Context) error {
 	site := d.authority()
 	read := func(ctx context.Context) (*history.Stores, error) { return d.stores(ctx, site) }
 	if err := d.readQuiet(ctx, read); err != nil {
@@ -363,10 +369,8 @@ func (d *Drill) breakOff(stepErr error, interrupted bool) error {
 	// A drill that broke off on its own still owes its evidence; a person who pressed Ctrl-C wants it to end.
 	if d.world != nil && (d.lost != "" || d.procedure != "") && !interrupted && !d.ended {
 		d.ended = true
-		for _, read := range []func(context.Context) error{d.finalReads, d.lostRegion} {
-			if err := read(ctx); err != nil {
-				d.say("drill", "%v", err)
-			}
+		if err := d.lastReads(ctx); err != nil {
+			d.say("drill", "%v", err)
 		}
 	}
 	d.worldDown()

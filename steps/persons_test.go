@@ -203,3 +203,19 @@ func TestRecordsAreTriedAgain(t *testing.T) {
 		t.Errorf("%d changes were tried; the drill ended with %v", zone.points, context.Cause(d.ctx))
 	}
 }
+
+// TestApproves: keys are made with the world of a drill in which somebody approves, wherever it says so, and in no other.
+func TestApproves(t *testing.T) {
+	for _, x := range []struct {
+		steps []string
+		want  bool
+	}{
+		{[]string{`the platform of "two-region.yaml" is up`, "tokyo is lost"}, false},
+		{[]string{`the platform of "two-region.yaml" is up`, "the person in charge decides after 1 s", "tokyo is lost"}, false},
+		{[]string{`the platform of "two-region.yaml" is up`, "the person in charge approves 1 s after being asked", "tokyo is lost"}, true},
+	} {
+		if got := (&Drill{scenario: Scenario{Steps: x.steps}}).approves(); got != x.want {
+			t.Errorf("%q: somebody approves: %t, want %t", x.steps, got, x.want)
+		}
+	}
+}
