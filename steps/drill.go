@@ -208,6 +208,7 @@ func (d *Drill) steadyState(ctx context.Context, held string) error {
 	began := d.record.Now()
 	stop := d.options.Progress.Beat("load", d.loadLine)
 	defer stop()
+	d.evidence.StartFacts = d.readFacts(ctx) // seconds of a CPU: while the platform warms up, not in the steady state that a fault is measured by
 	bounded, cancel := context.WithTimeout(ctx, hold+steadyLimit)
 	defer cancel()
 	if err := d.load.Steady(bounded, hold); err != nil {
@@ -218,7 +219,6 @@ func (d *Drill) steadyState(ctx context.Context, held string) error {
 	if _, err = d.guard.Attest(ctx, fault.Before); err != nil {
 		return err
 	}
-	d.evidence.StartFacts = d.readFacts(ctx)
 	if d.untimed() {
 		d.turn.pass()
 	}
