@@ -6,8 +6,8 @@ Feature: Tokyo is lost, six Cassandra nodes
 
   Scenario: Tokyo is lost while customers are paying, three Cassandra nodes a region
     Given the platform of "six-nodes.yaml" is up
-    And customers make 50 payments a second, 10 % of them ignore the DNS TTL
-    And 100 write probes a second measure the outage
+    And customers make 30 payments a second, 10 % of them ignore the DNS TTL
+    And 60 write probes a second measure the outage
     And 5 payment keys a second are repeated on purpose
     And the steady state has held for 10 s
     And the DNS record "campaign" is added, younger than the procedure
