@@ -366,3 +366,32 @@ func TestFollow(t *testing.T) {
 }
 
 var _ = []runbook.Action{ready{}, drained{}, equal{}, fence{}, unfence{}, follow{}, prepare{}, restore{}, remove{}, await{}, stopNodes{}, disableBatch{}, listed{}}
+
+// lateGuard is a server whose guard sets it read-only some times more than it should.
+type lateGuard struct {
+	*twin
+	late, asked int
+}
+
+func (d *lateGuard) SetWritable(ctx context.Context, on bool) error {
+	d.asked++
+	if err := d.twin.SetWritable(ctx, on); err != nil || d.late == 0 {
+		return err
+	}
+	d.late--
+	d.r.ReadOnly, d.r.SuperReadOnly = true, true
+	return nil
+}
+
+// TestAllowWrites: a server that its guard has made read-only once more is made writable again, and is not called writable while it is not.
+func TestAllowWrites(t *testing.T) {
+	for _, late := range []int{0, 1, 3} {
+		d := &lateGuard{twin: &twin{}, late: late}
+		if err := allowWrites(t.Context(), d, osaka); err != nil || d.r.ReadOnly || d.asked != late+1 {
+			t.Errorf("read-only %d times more: %v, read-only %t, asked %d times", late, err, d.r.ReadOnly, d.asked)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	says(t, allowWrites(ctx, &lateGuard{twin: &twin{}, late: 1e9}, osaka), "allow writes in osaka: context deadline exceeded; last saw: it is read-only again")
+}

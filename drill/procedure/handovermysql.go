@@ -131,10 +131,7 @@ func (u unfence) Act(ctx context.Context, _ runbook.Notes) (runbook.Seen, error)
 	if err != nil {
 		return saw, err
 	}
-	if err := db.SetWritable(ctx, true); err != nil {
-		return saw, fmt.Errorf("allow writes in %s: %w", u.serving, err)
-	}
-	return saw, nil
+	return saw, allowWrites(ctx, db, u.serving)
 }
 
 // Confirm implements runbook.Action.

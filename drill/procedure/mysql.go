@@ -216,8 +216,8 @@ func (p promote) Act(ctx context.Context, notes runbook.Notes) (runbook.Seen, er
 			return saw, err
 		}
 	}
-	if err := db.SetWritable(ctx, true); err != nil {
-		return saw, fmt.Errorf("allow writes in %s: %w", p.region, err)
+	if err := allowWrites(ctx, db, p.region); err != nil {
+		return saw, err
 	}
 	return runbook.Seen{sawOldEpoch: old, "epoch": old + 1}, nil
 }
@@ -237,6 +237,28 @@ func (p promote) raise(ctx context.Context, db Database, epoch int64) error {
 	})
 	if err != nil {
 		return fmt.Errorf("raise the epoch of %s to %d: %w", p.region, epoch, err)
+	}
+	return nil
+}
+
+// allowWrites makes a server writable, and sees it writable: its guard, which has the lease since a moment, may just have finished what it
+// did without it.
+func allowWrites(ctx context.Context, db Database, region topology.Site) error {
+	err := until(ctx, func() (string, error) {
+		if err := db.SetWritable(ctx, true); err != nil {
+			return "", err
+		}
+		r, err := db.Replication(ctx)
+		if err != nil {
+			return "", err
+		}
+		if r.ReadOnly || r.SuperReadOnly {
+			return "it is read-only again", nil
+		}
+		return "", nil
+	})
+	if err != nil {
+		return fmt.Errorf("allow writes in %s: %w", region, err)
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ type server interface {
 	Offline(ctx context.Context, on bool) error
 	// Protect stops every write, also the operators', and returns when that is proved. What is persisted stays.
 	Protect(ctx context.Context) error
-	// Restore makes the server as writable as is persisted, or as it was when Learn read it.
+	// Restore makes the server as writable as is persisted, or as it was when Learn read it; a read-only one stays as it is.
 	Restore(ctx context.Context) error
 }
 
@@ -94,18 +94,49 @@ func (m *mysqld) Protect(ctx context.Context) error {
 	return err
 }
 
+// Restore makes the server what it persists of itself, which an operator may be changing at the same moment: what he persisted meanwhile
+// counts. A server that persists super_read_only is left as it is, as nothing but Protect has touched it.
 func (m *mysqld) Restore(ctx context.Context) error {
-	read, super := m.readOnly, m.superReads
+	for {
+		read, super, err := m.persisted(ctx)
+		if err != nil {
+			return err
+		}
+		if super {
+			return nil
+		}
+		if err := m.set(ctx, "super_read_only", false); err != nil {
+			return fmt.Errorf("set super_read_only: %w", err)
+		}
+		if err := m.set(ctx, "read_only", read); err != nil {
+			return fmt.Errorf("set read_only: %w", err)
+		}
+		nowRead, nowSuper, err := m.persisted(ctx)
+		if err != nil {
+			return err
+		}
+		if nowRead == read && !nowSuper {
+			return nil
+		}
+		if nowSuper {
+			return m.Protect(ctx)
+		}
+	}
+}
+
+// persisted is what the server will be after a restart: what is persisted, or else what it was when its Guard first saw it.
+func (m *mysqld) persisted(ctx context.Context) (read, super bool, err error) {
+	read, super = m.readOnly, m.superReads
 	rows, err := m.db.QueryContext(ctx, "SELECT variable_name, variable_value IN ('ON', '1') FROM performance_schema.persisted_variables WHERE variable_name IN ('read_only', 'super_read_only')")
 	if err != nil {
-		return fmt.Errorf("read what is persisted: %w", err)
+		return false, false, fmt.Errorf("read what is persisted: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var name string
 		var on bool
 		if err := rows.Scan(&name, &on); err != nil {
-			return fmt.Errorf("read what is persisted: %w", err)
+			return false, false, fmt.Errorf("read what is persisted: %w", err)
 		}
 		if name == "read_only" {
 			read = on
@@ -114,18 +145,9 @@ func (m *mysqld) Restore(ctx context.Context) error {
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return fmt.Errorf("read what is persisted: %w", err)
+		return false, false, fmt.Errorf("read what is persisted: %w", err)
 	}
-	if super {
-		return m.Protect(ctx)
-	}
-	if err := m.set(ctx, "super_read_only", false); err != nil {
-		return fmt.Errorf("set super_read_only: %w", err)
-	}
-	if err := m.set(ctx, "read_only", read); err != nil {
-		return fmt.Errorf("set read_only: %w", err)
-	}
-	return nil
+	return read, super, nil
 }
 
 func (m *mysqld) set(ctx context.Context, variable string, on bool) error {
