@@ -302,7 +302,7 @@ const approvesSentence = "the person in charge approves "
 // approves says whether anybody will approve anything. Keys are made by programs, and programs take from the CPU: that is done before there
 // is anybody who could feel it.
 func (d *Drill) approves() bool {
-	return slices.ContainsFunc(d.scenario.Steps, func(s string) bool { return strings.HasPrefix(s, approvesSentence) })
+	return d.has(approvesSentence)
 }
 
 func (d *Drill) approvals(after string) (err error) {
@@ -413,8 +413,11 @@ func (d *Drill) loadGoesOn(ctx context.Context, long string) error {
 const customersMake = "customers make "
 
 // hasCustomers says whether a drill will have any.
-func (d *Drill) hasCustomers() bool {
-	return slices.ContainsFunc(d.scenario.Steps, func(s string) bool { return strings.HasPrefix(s, customersMake) })
+func (d *Drill) hasCustomers() bool { return d.has(customersMake) }
+
+// has says whether a sentence of the scenario begins so.
+func (d *Drill) has(beginning string) bool {
+	return slices.ContainsFunc(d.scenario.Steps, func(s string) bool { return strings.HasPrefix(s, beginning) })
 }
 
 // tagAlone says of a scenario that its planted defect shows only while the platform is quick.
