@@ -63,7 +63,7 @@ live: $(REAL) ## every test of what runs servers, on real servers and containers
 	@mkdir -p reports/out
 	@if go test -count=1 ./steps -run 'TestFeatures/nosuch' >/dev/null 2>&1; then echo "go test passes although it ran no drill" >&2; exit 1; fi
 	@set -o pipefail; failed=; go test -v -count=1 -timeout 10m ./steps -run '$(THIN)' >reports/out/features.log 2>&1 & thin=$$!; \
-		KIRIKAE_LIVE=1 KIRIKAE_WITHOUT_DOCKER=$(WITHOUT_DOCKER) go test -v -count=1 -p 2 -timeout 30m -skip "^TestNightly" $(SERVED) 2>&1 \
+		KIRIKAE_LIVE=1 KIRIKAE_WITHOUT_DOCKER=$(WITHOUT_DOCKER) go test -v -count=1 -p 2 -timeout 15m -skip "^TestNightly" $(SERVED) 2>&1 \
 			| tee reports/out/live.log | grep --line-buffered -E '^(ok|FAIL|--- FAIL|panic:)' || failed=1; \
 		wait $$thin && grep -E '^ *--- PASS: TestFeatures/' reports/out/features.log \
 			|| { tail -n 50 reports/out/features.log; echo "no drill passed under go test" >&2; exit 1; }; \

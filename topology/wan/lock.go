@@ -35,6 +35,10 @@ func flock(ctx context.Context, path string) (unlock func(), err error) {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
+		if ctx.Err() != nil { // also where the lock is free: who has been told to stop changes nothing any more
+			f.Close()
+			return nil, fmt.Errorf("wait for the lock of the links %s: %w", path, context.Cause(ctx))
+		}
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
 			return func() { f.Close() }, nil // closing frees it
@@ -44,9 +48,7 @@ func flock(ctx context.Context, path string) (unlock func(), err error) {
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
 		select {
-		case <-ctx.Done():
-			f.Close()
-			return nil, fmt.Errorf("wait for the lock of the links %s, held by another process: %w", path, context.Cause(ctx))
+		case <-ctx.Done(): // the loop's head says so
 		case <-tick.C:
 		}
 	}

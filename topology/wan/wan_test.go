@@ -635,6 +635,11 @@ func TestLockIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	again()
+	cancel()
+	if late, err := lockFile(ctx, path); err == nil {
+		late()
+		t.Error("a lock that is free was taken after its context had ended")
+	}
 }
 
 // TestLockIsFair: one who takes the lock again and again does not keep another from it.
@@ -660,7 +665,11 @@ func TestLockIsFair(t *testing.T) {
 		}
 	}()
 	for range 20 {
-		<-has // whoever freed the lock a moment ago has it again
+		select {
+		case <-has: // whoever freed the lock a moment ago has it again
+		case err := <-greedy:
+			t.Fatal(err)
+		}
 		unlock, err := lockFile(t.Context(), path)
 		if err != nil {
 			t.Fatal(err)
