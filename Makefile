@@ -17,7 +17,7 @@ VOLUMES ?= $(shell [ "$$(df -Pk -t tmpfs /dev/shm 2>/dev/null | awk 'NR == 2 {pr
 # Tags of the scenarios say in which tier a drill is played: @ci and @ci_docker by make test, @interrupted by turns, by date.
 DAY ?= $(shell date -u +%F)
 
-.PHONY: help build provision docker images ready drill test unit live drills known-bad bench nightly lint clean
+.PHONY: help build provision docker images ready drill test unit rest real live drills known-bad bench nightly lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -41,20 +41,25 @@ ready: provision ## what a drill needs: servers, and images where an engine answ
 drill: ready ## the main job: Tokyo is lost under load, Osaka is brought up, the verdict is evidence (SEED=7 repeats one)
 	$(RUN) features/region_loss.feature
 
-# The packages that have tests of servers, which `live` plays with everything else that they have.
-SERVED = ./topology/... ./payment/... ./cmd/...
+# The packages that have tests of servers, which `live` plays with everything else that they have. go test begins them in this order, two at
+# once: the ones that take longest are not the last.
+SERVED = ./cmd/... ./topology/... ./payment/...
 
 test: lint ## all tests: unit, contract suites on real servers, the drills of the test tier, in both runtimes
+	@without=; .ci/docker || { without=1; echo "left out, as no Docker engine can be had here: everything in containers"; }; \
+		$(MAKE) --no-print-directory -j2 rest real WITHOUT_DOCKER=$$without && \
+		$(MAKE) --no-print-directory live drills WITHOUT_DOCKER=$$without
+
+rest:
 	go test $$(go list ./... | grep -vxFf <(go list $(SERVED)))
-	@if .ci/docker; then $(MAKE) --no-print-directory live drills; else \
-		echo "left out, as no Docker engine can be had here: everything in containers"; \
-		$(MAKE) --no-print-directory live drills WITHOUT_DOCKER=1; fi
 
 unit: lint ## tests that need no server
 	go test ./...
 
 WITHOUT_DOCKER ?=
 REAL = provision $(if $(WITHOUT_DOCKER),,images)
+
+real: $(REAL)
 
 # A drill under `go test` that is as right on a busy machine: it is played beside the suites.
 THIN = TestFeatures/The_load_is_too_thin_to_say_anything$$
