@@ -10,7 +10,7 @@ Feature: Known bad, interrupted payments
     Given interrupted payments are reconciled once they are 5 s old
     And the app has the defect "blind-cancel"
     And the platform of "two-region.yaml" is up
-    And customers make 50 payments a second, 10 % of them ignore the DNS TTL
+    And customers make 35 payments a second, 10 % of them ignore the DNS TTL
     And 10 write probes a second measure the outage
     And 10 payment keys a second are repeated on purpose
     And the steady state has held for 5 s
@@ -28,7 +28,7 @@ Feature: Known bad, interrupted payments
     Given interrupted payments are reconciled once they are 5 s old
     And the app has the defect "blind-retry"
     And the platform of "two-region.yaml" is up
-    And customers make 50 payments a second, 10 % of them ignore the DNS TTL
+    And customers make 35 payments a second, 10 % of them ignore the DNS TTL
     And 10 write probes a second measure the outage
     And 10 payment keys a second are repeated on purpose
     And the steady state has held for 5 s
@@ -45,7 +45,7 @@ Feature: Known bad, interrupted payments
   Scenario: Nobody reconciles what was interrupted
     Given nobody reconciles interrupted payments
     And the platform of "two-region.yaml" is up
-    And customers make 50 payments a second, 10 % of them ignore the DNS TTL
+    And customers make 35 payments a second, 10 % of them ignore the DNS TTL
     And 10 write probes a second measure the outage
     And 10 payment keys a second are repeated on purpose
     And the steady state has held for 5 s
@@ -64,7 +64,7 @@ Feature: Known bad, interrupted payments
     Given interrupted payments are reconciled once they are 5 s old
     And the app has the defect "cached-answer"
     And the platform of "two-region.yaml" is up
-    And customers make 50 payments a second, 10 % of them ignore the DNS TTL
+    And customers make 35 payments a second, 10 % of them ignore the DNS TTL
     And 10 write probes a second measure the outage
     And 20 payment keys a second are repeated on purpose
     And the steady state has held for 5 s

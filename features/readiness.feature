@@ -1,6 +1,6 @@
 # The gate before article 002's 切戻: a planned switch begins only in a world that is ready for it. Each of its conditions is violated
 # once in a real world, and must be refused by its name.
-@ci @readiness
+@ci @readiness @shares
 Feature: Readiness gate
   Tokyo serves and Osaka follows. The gate lets Osaka take over; then its conditions are violated one after the other, and mended.
 

@@ -6,7 +6,7 @@ Feature: The round trip
 
   Scenario: Tokyo is lost, returns, is prepared, and serves again
     Given the platform of "two-region-witness.yaml" is up
-    And customers make 30 payments a second, 10 % of them ignore the DNS TTL
+    And customers make 20 payments a second, 10 % of them ignore the DNS TTL
     And 60 write probes a second measure the outage
     And 3 payment keys a second are repeated on purpose
     And the steady state has held for 10 s

@@ -420,19 +420,42 @@ func (d *Drill) has(beginning string) bool {
 	return slices.ContainsFunc(d.scenario.Steps, func(s string) bool { return strings.HasPrefix(s, beginning) })
 }
 
-// tagAlone says of a scenario that its planted defect shows only while the platform is quick.
-const tagAlone = "@alone"
+// Tags by which a scenario says whether its drill bears a neighbour, where the verdict that it expects does not say so.
+const (
+	tagAlone  = "@alone"  // its planted defect shows only while the platform is quick
+	tagShares = "@shares" // none of its limits is near what a busy machine takes, and no level of service is judged
+)
 
-// untimed says whether a scenario expects a failure that is none of time, or a fault that traffic did not feel, and judges no time of the
-// harness's own: what the planted defect has done stays done, however busy the machine.
-func (d *Drill) untimed() bool {
-	timed := []string{check.NameRecovery, check.NamePlanned, check.NameLevelHeld}
-	sane := slices.ContainsFunc(d.scenario.Steps, func(s string) bool { return strings.HasSuffix(s, "the harness sane") })
-	e := d.meta.Expectation
-	if sane || e == nil || slices.Contains(d.scenario.Tags, tagAlone) {
+// untimed says whether a drill bears a neighbour.
+func (d *Drill) untimed() bool { return untimed(d.scenario, d.meta.Expectation) }
+
+// untimed says whether a scenario's verdict is the same however busy the machine: its tag says so, or it expects a failure that is none of time,
+// as what a planted defect has done stays done, or a fault that traffic did not feel.
+func untimed(s Scenario, e *history.Expectation) bool {
+	switch {
+	case slices.Contains(s.Tags, tagAlone):
+		return false
+	case slices.Contains(s.Tags, tagShares):
+		return true
+	case e == nil:
 		return false
 	}
+	timed := []string{check.NameRecovery, check.NamePlanned, check.NameLevelHeld}
 	return e.Verdict == check.Fail.String() && e.Check != "" && !slices.Contains(timed, e.Check) || e.Check == check.NameFaultReal
+}
+
+// timedFirst puts the drills that bear a neighbour after the others, in order otherwise: each has one then.
+func timedFirst(all []Scenario) []Scenario {
+	var timed, shared []Scenario
+	for _, s := range all {
+		var meta history.Meta
+		if err := promises(s, &meta); err == nil && untimed(s, meta.Expectation) { // what is wrong with it its own drill says
+			shared = append(shared, s)
+		} else {
+			timed = append(timed, s)
+		}
+	}
+	return append(timed, shared...)
 }
 
 // pass lets time pass: the drill's own schedule, not a wait for a state.

@@ -75,6 +75,7 @@ func Run(ctx context.Context, o Options) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	scenarios = timedFirst(scenarios)
 	drills, codes := make([]*Drill, len(scenarios)), make([]int, len(scenarios))
 	begun := inTurn(ctx, len(scenarios), func(i int, t *turn) {
 		o := o

@@ -14,7 +14,7 @@ import (
 const (
 	tagTest        = "@ci"          // make test, in local
 	tagTestDocker  = "@ci_docker"   // make test, in docker
-	tagInterrupted = "@interrupted" // one of the drills in which the operator dies at every step: make test plays a few, by date, of those that are not @nightly
+	tagInterrupted = "@interrupted" // one of the drills in which the operator dies at every step: make test plays one of each procedure, by date
 	tagNightly     = "@nightly"     // make nightly only
 	tagKnownBad    = "@known_bad"   // carries a defect that a named check must find
 )
@@ -25,11 +25,11 @@ const (
 	TierNightly = "nightly" // everything
 )
 
-// rotating is how many of the interrupted procedures a day's test tier plays.
+// rotating is how many of the drills in which an operator dies at every step a day's test tier plays: one of each procedure.
 const rotating = 3
 
 // inTier cuts scenarios down to those that a tier plays in a runtime on a day, and returns the others apart. The empty tier plays
-// all. The interrupted procedures rotate: each is played every few days, and the same on one day wherever it is asked.
+// all. The interrupted procedures rotate: each at another point every day, and the same on one day wherever it is asked.
 func inTier(tier, runtime string, day time.Time, all []Scenario) (play, left []Scenario, err error) {
 	switch tier {
 	case "", TierNightly:
@@ -42,20 +42,19 @@ func inTier(tier, runtime string, day time.Time, all []Scenario) (play, left []S
 	if runtime == docker.Name {
 		tag = tagTestDocker
 	}
-	today := map[int]bool{} // places among the interrupted
-	rotates := func(s Scenario) bool {
-		return slices.Contains(s.Tags, tagInterrupted) && !slices.Contains(s.Tags, tagNightly)
-	}
+	rotates := func(s Scenario) bool { return slices.Contains(s.Tags, tagInterrupted) }
 	n := 0
 	for _, s := range all {
 		if rotates(s) {
 			n++
 		}
 	}
+	today := map[int]bool{} // places among the interrupted
 	if n > 0 && tag == tagTest {
-		first := int(day.Unix()/86400) * rotating
+		// The drills of one procedure stand together: as many to a group as there are points at which an operator dies.
+		points := max(1, n/rotating)
 		for i := range min(rotating, n) {
-			today[(first+i)%n] = true
+			today[(int(day.Unix()/86400)%points+i*points)%n] = true
 		}
 	}
 	interrupted := -1

@@ -143,7 +143,8 @@ func TestProgressOf(t *testing.T) {
 	(*Progress)(nil).Of("x").Say("a", "b")
 }
 
-// TestUntimed: only a drill whose planted failure is none of time shares the machine with a neighbour; any other keeps it for itself.
+// TestUntimed: only a drill whose planted failure is none of time, or that says so, shares the machine with a neighbour; any other keeps it
+// for itself.
 func TestUntimed(t *testing.T) {
 	for _, x := range []struct {
 		name   string
@@ -155,7 +156,8 @@ func TestUntimed(t *testing.T) {
 		{"no planted defect", nil, "", nil, false},
 		{"a failure by another check", &history.Expectation{Verdict: "FAIL", Check: check.NameOneWriter}, "", []string{"@ci"}, true},
 		{"the same, while the platform is quick", &history.Expectation{Verdict: "FAIL", Check: check.NameOneWriter}, "", []string{"@ci", "@alone"}, false},
-		{"the same, and the harness is judged", &history.Expectation{Verdict: "FAIL", Check: check.NameOneWriter}, "the fault was real and the harness sane", nil, false},
+		{"the same, and the harness is judged", &history.Expectation{Verdict: "FAIL", Check: check.NameOneWriter}, "the fault was real and the harness sane", nil, true},
+		{"a pass whose limits are far", nil, "", []string{"@ci", "@shares"}, true},
 		{"a failure of time", &history.Expectation{Verdict: "FAIL", Check: check.NamePlanned}, "", nil, false},
 		{"a fault that nobody felt", &history.Expectation{Verdict: "INCONCLUSIVE", Check: check.NameFaultReal}, "", nil, true},
 		{"no failure is named", &history.Expectation{Verdict: "FAIL"}, "", nil, false},
@@ -185,6 +187,8 @@ func TestWhoShares(t *testing.T) {
 		}
 		switch {
 		case !d.untimed():
+		case d.meta.Expectation == nil:
+			share[tagShares]++
 		case d.hasCustomers():
 			share[d.meta.Expectation.Check]++
 		default:
@@ -194,9 +198,45 @@ func TestWhoShares(t *testing.T) {
 	want := map[string]int{
 		check.NameDropped: 1, check.NameNeverDurable: 1, check.NameDoubleCharge: 2, check.NameOneWriter: 2, check.NameInFlight: 1,
 		check.NameReconciled: 1, check.NameSameAnswer: 1, check.NameErrant: 1, check.NameSalvage: 1, check.NameFaultReal: 1, // of two "reconciled" one is @alone
+		check.NameEndFacts: 1, tagShares: 2,
 		check.NameLocalReads + noCustomers: 1, check.NameZombieRows + noCustomers: 1, check.NameDeletedRows + noCustomers: 1,
 	}
 	if !maps.Equal(share, want) {
 		t.Errorf("drills that share, by check: %v, want %v", share, want)
+	}
+}
+
+// TestTimedFirst: drills that bear a neighbour are played after the others, each kind in its order.
+func TestTimedFirst(t *testing.T) {
+	all, err := Select(nil, "@ci or @interrupted")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sorted := timedFirst(slices.Clone(all))
+	if len(sorted) != len(all) {
+		t.Fatalf("%d drills of %d", len(sorted), len(all))
+	}
+	at := map[string]int{}
+	for i, s := range all {
+		at[s.Place()] = i
+	}
+	shared := 0
+	for i, s := range sorted {
+		d := &Drill{scenario: s}
+		if err := promises(s, &d.meta); err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case d.untimed():
+			shared++
+		case shared > 0:
+			t.Errorf("%s keeps the machine for itself, and is played after one that does not", s.Place())
+		}
+		if i > 0 && shared != 1 && at[s.Place()] < at[sorted[i-1].Place()] {
+			t.Errorf("%s is played after %s", s.Place(), sorted[i-1].Place())
+		}
+	}
+	if shared < 12 || shared == len(all) {
+		t.Errorf("%d of %d drills share", shared, len(all))
 	}
 }
