@@ -12,6 +12,7 @@ Feature: Planned switchovers that are planned badly
     And a person on duty changes the DNS records 200 ms after being asked
     And the person in charge approves 8 s after being asked
 
+  @shares
   Scenario: DNS before the promotion
     When the operator runs "known_bad/switchover-planned-dns-first"
     And the load goes on for 5 s

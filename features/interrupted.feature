@@ -3,7 +3,7 @@
 # no act applied twice. Below that: what else can happen between two operators.
 Feature: The operator dies at every step
 
-  @interrupted @switchover @shares
+  @interrupted @switchover
   Scenario: Switchover, the operator dies at every step before the intent is on disk
     Given the platform of "two-region.yaml" is up
     And customers make 30 payments a second, 10 % of them ignore the DNS TTL
@@ -31,7 +31,7 @@ Feature: The operator dies at every step
     And two regions accepted writes for at most 50 ms
     And the end facts are those of "switchover_forced"
 
-  @interrupted @switchover @shares
+  @interrupted @switchover
   Scenario: Switchover, the operator dies at every step after the intent, before the act
     Given the platform of "two-region.yaml" is up
     And customers make 30 payments a second, 10 % of them ignore the DNS TTL
@@ -59,7 +59,7 @@ Feature: The operator dies at every step
     And two regions accepted writes for at most 50 ms
     And the end facts are those of "switchover_forced"
 
-  @interrupted @switchover @shares
+  @interrupted @switchover
   Scenario: Switchover, the operator dies at every step after the act, before its record
     Given the platform of "two-region.yaml" is up
     And customers make 30 payments a second, 10 % of them ignore the DNS TTL
@@ -87,7 +87,7 @@ Feature: The operator dies at every step
     And two regions accepted writes for at most 50 ms
     And the end facts are those of "switchover_forced"
 
-  @interrupted @switchover @shares
+  @interrupted @switchover
   Scenario: Switchover, the operator dies at every step after the record, before the confirm
     Given the platform of "two-region.yaml" is up
     And customers make 30 payments a second, 10 % of them ignore the DNS TTL
@@ -115,7 +115,7 @@ Feature: The operator dies at every step
     And two regions accepted writes for at most 50 ms
     And the end facts are those of "switchover_forced"
 
-  @interrupted @failback_preparation @shares
+  @interrupted @failback_preparation
   Scenario: Failback preparation, the operator dies at every step before the intent is on disk
     Given the platform of "two-region-witness.yaml" is up
     And customers make 30 payments a second, 10 % of them ignore the DNS TTL
@@ -146,7 +146,7 @@ Feature: The operator dies at every step
     And two regions accepted writes for at most 50 ms
     And the end facts are those of "failback_preparation"
 
-  @interrupted @failback_preparation @shares
+  @interrupted @failback_preparation
   Scenario: Failback preparation, the operator dies at every step after the intent, before the act
     Given the platform of "two-region-witness.yaml" is up
     And customers make 30 payments a second, 10 % of them ignore the DNS TTL
@@ -177,7 +177,7 @@ Feature: The operator dies at every step
     And two regions accepted writes for at most 50 ms
     And the end facts are those of "failback_preparation"
 
-  @interrupted @failback_preparation @shares
+  @interrupted @failback_preparation
   Scenario: Failback preparation, the operator dies at every step after the act, before its record
     Given the platform of "two-region-witness.yaml" is up
     And customers make 30 payments a second, 10 % of them ignore the DNS TTL
@@ -208,7 +208,7 @@ Feature: The operator dies at every step
     And two regions accepted writes for at most 50 ms
     And the end facts are those of "failback_preparation"
 
-  @interrupted @failback_preparation @shares
+  @interrupted @failback_preparation
   Scenario: Failback preparation, the operator dies at every step after the record, before the confirm
     Given the platform of "two-region-witness.yaml" is up
     And customers make 30 payments a second, 10 % of them ignore the DNS TTL
@@ -239,7 +239,7 @@ Feature: The operator dies at every step
     And two regions accepted writes for at most 50 ms
     And the end facts are those of "failback_preparation"
 
-  @interrupted @failback @shares
+  @interrupted @failback
   Scenario: Failback, the operator dies at every step before the intent is on disk
     Given the platform of "two-region.yaml" is up
     And customers make 20 payments a second, 0 % of them ignore the DNS TTL
@@ -264,7 +264,7 @@ Feature: The operator dies at every step
     And two regions accepted writes for at most 0 ms
     And the end facts are those of "failback"
 
-  @interrupted @failback @shares
+  @interrupted @failback
   Scenario: Failback, the operator dies at every step after the intent, before the act
     Given the platform of "two-region.yaml" is up
     And customers make 20 payments a second, 0 % of them ignore the DNS TTL
@@ -289,7 +289,7 @@ Feature: The operator dies at every step
     And two regions accepted writes for at most 0 ms
     And the end facts are those of "failback"
 
-  @interrupted @failback @shares
+  @interrupted @failback
   Scenario: Failback, the operator dies at every step after the act, before its record
     Given the platform of "two-region.yaml" is up
     And customers make 20 payments a second, 0 % of them ignore the DNS TTL
@@ -314,7 +314,7 @@ Feature: The operator dies at every step
     And two regions accepted writes for at most 0 ms
     And the end facts are those of "failback"
 
-  @interrupted @failback @shares
+  @interrupted @failback
   Scenario: Failback, the operator dies at every step after the record, before the confirm
     Given the platform of "two-region.yaml" is up
     And customers make 20 payments a second, 0 % of them ignore the DNS TTL

@@ -7,7 +7,7 @@ Feature: Payments are interrupted
   Background:
     Given a person on duty changes the DNS records 1 s after being asked
 
-  @ci
+  @nightly
   Scenario: Payments in flight when Tokyo is lost end as the acquirer says
     Given interrupted payments are reconciled once they are 5 s old
     And the platform of "two-region.yaml" is up

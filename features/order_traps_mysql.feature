@@ -10,7 +10,7 @@ Feature: Order traps, MySQL
   @ci @known_bad @rejoined_with_errant_rows
   Scenario: The old database rejoins with the rows that it alone has
     Given the platform of "two-region-witness.yaml" is up
-    And customers make 30 payments a second, 10 % of them ignore the DNS TTL
+    And customers make 20 payments a second, 10 % of them ignore the DNS TTL
     And 10 write probes a second measure the outage
     And 2 payment keys a second are repeated on purpose
     And the steady state has held for 3 s
@@ -29,7 +29,7 @@ Feature: Order traps, MySQL
   @ci @known_bad @wiped_before_salvage
   Scenario: The old database is thrown away before it is salvaged
     Given the platform of "two-region-witness.yaml" is up
-    And customers make 30 payments a second, 10 % of them ignore the DNS TTL
+    And customers make 20 payments a second, 10 % of them ignore the DNS TTL
     And 10 write probes a second measure the outage
     And 2 payment keys a second are repeated on purpose
     And the steady state has held for 3 s

@@ -6,9 +6,9 @@ Feature: Readiness gate
 
   Scenario: The gate refuses each of eight violations by its name
     Given the platform of "two-region.yaml" is up
-    And customers make 20 payments a second, 10 % of them ignore the DNS TTL
-    And 50 write probes a second measure the outage
-    And 5 payment keys a second are repeated on purpose
+    And customers make 10 payments a second, 10 % of them ignore the DNS TTL
+    And 10 write probes a second measure the outage
+    And 2 payment keys a second are repeated on purpose
     And the steady state has held for 3 s
     Then the readiness gate lets osaka take over from tokyo
     When "parameters" is planted in osaka, which follows tokyo, and mended once the readiness gate has refused it

@@ -13,7 +13,7 @@ Feature: Tokyo is isolated but alive
     And the steady state has held for 5 s
     And replication from tokyo to osaka lags by at least 300 ms
 
-  @ci @shares
+  @nightly
   Scenario: With a witness, Tokyo is cut off from Osaka and the witness
     When tokyo is isolated from osaka and the witness but stays alive
     And the person in charge decides after 1 s

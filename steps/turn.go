@@ -12,40 +12,48 @@ type turn struct {
 	before *turn         // of the drill before; nil: there was none
 	idle   chan struct{} // closed once the next one may begin
 	over   chan struct{} // closed when this drill has ended
-	ended  chan struct{} // closed when this drill, and every one before, has ended
 	shares bool          // the machine, with a neighbour that shares it, too; set before idle is closed
 	once   sync.Once
 }
 
 func newTurn(before *turn) *turn {
-	return &turn{before: before, idle: make(chan struct{}), over: make(chan struct{}), ended: make(chan struct{})}
+	return &turn{before: before, idle: make(chan struct{}), over: make(chan struct{})}
 }
 
-// await returns when a drill may have customers: when every drill before has ended, or, where it shares the machine and the one before does,
-// every one before that. Each has bounds of its own for everything that it does. A drill of its own never waits.
+// await returns when a drill may have customers: when every drill before has ended, but for one where both share the machine. Each has bounds of
+// its own for everything that it does. A drill of its own never waits.
 func (t *turn) await(ctx context.Context, shares bool, waits func()) error {
 	if t == nil {
 		return nil
 	}
 	t.shares = shares
-	before := t.before
-	if before != nil && shares && before.shares {
-		before = before.before
+	waited, neighbour := false, false
+	for b := t.before; b != nil; b = b.before {
+		switch {
+		case b.isOver():
+			continue
+		case shares && b.shares && !neighbour:
+			neighbour = true
+			continue
+		case !waited:
+			waited = true
+			waits()
+		}
+		select {
+		case <-b.over:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
-	if before == nil {
-		return nil
-	}
+	return nil
+}
+
+func (t *turn) isOver() bool {
 	select {
-	case <-before.ended:
-		return nil
+	case <-t.over:
+		return true
 	default:
-	}
-	waits()
-	select {
-	case <-before.ended:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+		return false
 	}
 }
 
@@ -53,6 +61,17 @@ func (t *turn) await(ctx context.Context, shares bool, waits func()) error {
 func (t *turn) pass() {
 	if t != nil {
 		t.once.Do(func() { close(t.idle) })
+	}
+}
+
+// mayFollow returns when another drill may begin after this one: it has passed its turn, and no more than one world is left.
+func (t *turn) mayFollow() {
+	<-t.idle // a drill that ends, for whatever reason, passes its turn
+	for b := t.before; b != nil; b = b.before {
+		select {
+		case <-b.over:
+		case <-t.over:
+		}
 	}
 }
 
@@ -64,25 +83,13 @@ func inTurn(ctx context.Context, n int, play func(i int, t *turn)) (begun int) {
 	defer all.Wait()
 	for i := range n {
 		if last != nil {
-			<-last.idle // a drill that ends, for whatever reason, passes its turn
-			if last.before != nil {
-				select {
-				case <-last.before.ended:
-				case <-last.over:
-				}
-			}
+			last.mayFollow()
 		}
 		if ctx.Err() != nil {
 			return i
 		}
 		t := newTurn(last)
 		all.Go(func() {
-			defer close(t.ended)
-			defer func() { // one that fails early may end before the one before it
-				if t.before != nil {
-					<-t.before.ended
-				}
-			}()
 			defer close(t.over)
 			defer t.pass()
 			play(i, t)
