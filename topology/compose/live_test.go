@@ -52,8 +52,8 @@ func composer(t *testing.T) []string {
 	return nil
 }
 
-// TestComposedWorld: what the file of the repository says comes up, serves, is found, and leaves nothing.
-func TestComposedWorld(t *testing.T) {
+// TestNightlyComposedWorld: what the file of the repository says comes up, serves, is found, and leaves nothing.
+func TestNightlyComposedWorld(t *testing.T) {
 	livetest.Engine(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
 	defer cancel()
