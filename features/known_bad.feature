@@ -81,7 +81,7 @@ Feature: Known bad
     And the drill ends
     Then the verdict is INCONCLUSIVE by "fault real"
 
-  @thin
+  @thin @shares
   Scenario: The load is too thin to say anything
     Given the platform of "two-region.yaml" is up
     And customers make 2 payments a second, 10 % of them ignore the DNS TTL

@@ -220,7 +220,7 @@ func TestWhoShares(t *testing.T) {
 	want := map[string]int{
 		check.NameDropped: 1, check.NameNeverDurable: 1, check.NameDoubleCharge: 2, check.NameOneWriter: 2, check.NameInFlight: 1,
 		check.NameReconciled: 1, check.NameSameAnswer: 1, check.NameErrant: 1, check.NameSalvage: 1, check.NameFaultReal: 1, // of two "reconciled" one is @alone
-		check.NameEndFacts: 1, check.NamePlanned: 1, tagShares: 1,
+		check.NameEndFacts: 1, check.NamePlanned: 1, check.NameRecovery: 1, tagShares: 1,
 		check.NameLocalReads + noCustomers: 1, check.NameZombieRows + noCustomers: 1, check.NameDeletedRows + noCustomers: 1,
 	}
 	if !maps.Equal(share, want) {
