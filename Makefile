@@ -53,8 +53,8 @@ test: lint ## all tests: unit, contract suites on real servers, the drills of th
 		$(MAKE) --no-print-directory -j2 rest real WITHOUT_DOCKER=$$without && \
 		$(MAKE) --no-print-directory live drills WITHOUT_DOCKER=$$without
 
-rest:
-	go test $(TESTING) $$(go list ./... | grep -vxFf <(go list $(SERVED)))
+rest: # the tests of the steps take longest, and begin first
+	go test $(TESTING) $$(go list ./... | grep -vxFf <(go list $(SERVED)) | sort -r)
 
 unit: lint ## tests that need no server
 	go test ./...

@@ -121,7 +121,7 @@ Feature: The operator dies at every step
     And customers make 30 payments a second, 10 % of them ignore the DNS TTL
     And 60 write probes a second measure the outage
     And 3 payment keys a second are repeated on purpose
-    And the steady state has held for 10 s
+    And the steady state has held for 5 s
     And the DNS record "campaign" is added, younger than the procedure
     And replication from tokyo to osaka lags by at least 300 ms
     And a person on duty does what is asked by hand 1 s after being asked
@@ -129,7 +129,7 @@ Feature: The operator dies at every step
     When tokyo is lost
     And the person in charge decides after 3 s
     And the operator runs "switchover-witness"
-    And the load goes on for 15 s
+    And the load goes on for 5 s
     And tokyo returns on its old data
     And the operator runs "failback-preparation" and is killed at every step "before-intent"
     And the load goes on for 5 s
@@ -152,7 +152,7 @@ Feature: The operator dies at every step
     And customers make 30 payments a second, 10 % of them ignore the DNS TTL
     And 60 write probes a second measure the outage
     And 3 payment keys a second are repeated on purpose
-    And the steady state has held for 10 s
+    And the steady state has held for 5 s
     And the DNS record "campaign" is added, younger than the procedure
     And replication from tokyo to osaka lags by at least 300 ms
     And a person on duty does what is asked by hand 1 s after being asked
@@ -160,7 +160,7 @@ Feature: The operator dies at every step
     When tokyo is lost
     And the person in charge decides after 3 s
     And the operator runs "switchover-witness"
-    And the load goes on for 15 s
+    And the load goes on for 5 s
     And tokyo returns on its old data
     And the operator runs "failback-preparation" and is killed at every step "after-intent"
     And the load goes on for 5 s
@@ -183,7 +183,7 @@ Feature: The operator dies at every step
     And customers make 30 payments a second, 10 % of them ignore the DNS TTL
     And 60 write probes a second measure the outage
     And 3 payment keys a second are repeated on purpose
-    And the steady state has held for 10 s
+    And the steady state has held for 5 s
     And the DNS record "campaign" is added, younger than the procedure
     And replication from tokyo to osaka lags by at least 300 ms
     And a person on duty does what is asked by hand 1 s after being asked
@@ -191,7 +191,7 @@ Feature: The operator dies at every step
     When tokyo is lost
     And the person in charge decides after 3 s
     And the operator runs "switchover-witness"
-    And the load goes on for 15 s
+    And the load goes on for 5 s
     And tokyo returns on its old data
     And the operator runs "failback-preparation" and is killed at every step "after-act"
     And the load goes on for 5 s
@@ -214,7 +214,7 @@ Feature: The operator dies at every step
     And customers make 30 payments a second, 10 % of them ignore the DNS TTL
     And 60 write probes a second measure the outage
     And 3 payment keys a second are repeated on purpose
-    And the steady state has held for 10 s
+    And the steady state has held for 5 s
     And the DNS record "campaign" is added, younger than the procedure
     And replication from tokyo to osaka lags by at least 300 ms
     And a person on duty does what is asked by hand 1 s after being asked
@@ -222,7 +222,7 @@ Feature: The operator dies at every step
     When tokyo is lost
     And the person in charge decides after 3 s
     And the operator runs "switchover-witness"
-    And the load goes on for 15 s
+    And the load goes on for 5 s
     And tokyo returns on its old data
     And the operator runs "failback-preparation" and is killed at every step "after-record"
     And the load goes on for 5 s

@@ -180,30 +180,37 @@ func live(t *testing.T) *bench {
 
 // kinds runs a test on both kinds of one image.
 func kinds(t *testing.T, name string, test func(t *testing.T, b *bench, im images.Resolved, in install.Install)) {
+	for _, source := range []string{images.SourceBuilt, images.SourceOfficial} {
+		t.Run(source, func(t *testing.T) { kind(t, source, name, test) })
+	}
+}
+
+// kind runs a test on one kind of an image.
+func kind(t *testing.T, source, name string, test func(t *testing.T, b *bench, im images.Resolved, in install.Install)) {
 	b := live(t)
-	for _, set := range []images.Set{b.built, b.official} {
-		im, err := set.Get(name)
+	set := b.built
+	if source == images.SourceOfficial {
+		set = b.official
+	}
+	im, err := set.Get(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if im.Source != source || source == images.SourceOfficial && !strings.HasPrefix(im.Reference, "localhost/official-"+name+":") {
+		t.Fatalf("took %s, which is %s", im.Reference, im.Source)
+	}
+	if (im.Install == nil) != (im.Source == images.SourceBuilt) {
+		t.Fatalf("%s has install %v", im.Source, im.Install)
+	}
+	in := im.Install
+	if in == nil {
+		said, err := b.install(t.Context(), im)
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Run(im.Source, func(t *testing.T) {
-			if im.Source == images.SourceOfficial && !strings.HasPrefix(im.Reference, "localhost/official-"+name+":") {
-				t.Fatalf("took %s", im.Reference)
-			}
-			if (im.Install == nil) != (im.Source == images.SourceBuilt) {
-				t.Fatalf("%s has install %v", im.Source, im.Install)
-			}
-			in := im.Install
-			if in == nil {
-				said, err := b.install(t.Context(), im)
-				if err != nil {
-					t.Fatal(err)
-				}
-				in = &said
-			}
-			test(t, b, im, *in)
-		})
+		in = &said
 	}
+	test(t, b, im, *in)
 }
 
 // box is a container of a test.
@@ -532,87 +539,90 @@ func TestLiveMySQLPaths(t *testing.T) {
 	})
 }
 
-func TestLiveMySQL(t *testing.T) {
-	kinds(t, "mysql", func(t *testing.T, b *bench, im images.Resolved, in install.Install) {
-		n := b.network(t)
-		s := func(i int, volume string) spec {
-			return spec{image: im, entry: []string{install.Program}, env: []string{"KIRIKAE_SECRET=" + secret}, network: n, host: 2 + i,
-				args:   []string{"mysql", "--address", n.at(2 + i).String(), "--server-id", fmt.Sprint(1 + i), "--data", "/var/lib/mysql/data"},
-				volume: volume, path: "/var/lib/mysql"}
-		}
-		volume := b.volume(t)
-		first := b.create(t, s(0, volume))
-		open := func(x *box) *sql.DB {
-			db, err := sql.Open("mysql", mysql.UserOps+":"+secret+"@tcp("+x.addr+":3306)/")
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { db.Close() })
-			// That it lets this user in says that the environment has reached the process.
-			x.until("SQL", func(ctx context.Context) error { return db.PingContext(ctx) })
-			return db
-		}
-		ask := func(db *sql.DB, q string) (v string) {
-			t.Helper()
-			if err := db.QueryRowContext(t.Context(), q).Scan(&v); err != nil {
-				t.Fatalf("%s: %v", q, err)
-			}
-			return v
-		}
-		first.start()
-		db := open(first)
-		if got := first.users(); !slices.Equal(got, []string{im.User}) {
-			t.Errorf("processes run as %v, want %s", got, im.User)
-		}
-		identity := ask(db, "SELECT @@server_uuid")
-		for _, q := range []string{"CREATE DATABASE IF NOT EXISTS pay", "CREATE TABLE pay.proof (v INT PRIMARY KEY)", "INSERT INTO pay.proof VALUES (42)",
-			"INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'"} {
-			if _, err := db.ExecContext(t.Context(), q); err != nil {
-				t.Fatalf("%s: %v", q, err)
-			}
-		}
-		// The server loads it at its start, so that a region can be rebuilt although it takes no writes.
-		if got := ask(db, "SELECT plugin_status FROM information_schema.plugins WHERE plugin_name = 'clone'"); got != "ACTIVE" {
-			t.Errorf("the clone plugin is %s", got)
-		}
-		db.Close()
+func TestLiveMySQL(t *testing.T) { kind(t, images.SourceBuilt, "mysql", mysqlServer) }
 
-		second := b.create(t, s(1, b.volume(t)))
-		second.start()
-		if other := ask(open(second), "SELECT @@server_uuid"); other == identity {
-			t.Errorf("two servers are both %s", identity)
-		}
+// TestNightlyMySQLOfficial: the same of the official image's kind.
+func TestNightlyMySQLOfficial(t *testing.T) { kind(t, images.SourceOfficial, "mysql", mysqlServer) }
 
-		if status := first.stop(); status != 0 {
-			t.Errorf("SIGTERM ended it with %d\n%s", status, first.logs())
+func mysqlServer(t *testing.T, b *bench, im images.Resolved, in install.Install) {
+	n := b.network(t)
+	s := func(i int, volume string) spec {
+		return spec{image: im, entry: []string{install.Program}, env: []string{"KIRIKAE_SECRET=" + secret}, network: n, host: 2 + i,
+			args:   []string{"mysql", "--address", n.at(2 + i).String(), "--server-id", fmt.Sprint(1 + i), "--data", "/var/lib/mysql/data"},
+			volume: volume, path: "/var/lib/mysql"}
+	}
+	volume := b.volume(t)
+	first := b.create(t, s(0, volume))
+	open := func(x *box) *sql.DB {
+		db, err := sql.Open("mysql", mysql.UserOps+":"+secret+"@tcp("+x.addr+":3306)/")
+		if err != nil {
+			t.Fatal(err)
 		}
-		if !strings.Contains(first.logs(), "Shutdown complete") {
-			t.Errorf("it did not end in order\n%s", first.logs())
+		t.Cleanup(func() { db.Close() })
+		// That it lets this user in says that the environment has reached the process.
+		x.until("SQL", func(ctx context.Context) error { return db.PingContext(ctx) })
+		return db
+	}
+	ask := func(db *sql.DB, q string) (v string) {
+		t.Helper()
+		if err := db.QueryRowContext(t.Context(), q).Scan(&v); err != nil {
+			t.Fatalf("%s: %v", q, err)
 		}
-		check := func(x *box) {
-			t.Helper()
-			db := open(x)
-			defer db.Close()
-			if got := ask(db, "SELECT v FROM pay.proof"); got != "42" {
-				t.Errorf("data: %s", got)
-			}
-			if got := ask(db, "SELECT @@server_uuid"); got != identity {
-				t.Errorf("it was %s, is %s", identity, got)
-			}
+		return v
+	}
+	first.start()
+	db := open(first)
+	if got := first.users(); !slices.Equal(got, []string{im.User}) {
+		t.Errorf("processes run as %v, want %s", got, im.User)
+	}
+	identity := ask(db, "SELECT @@server_uuid")
+	for _, q := range []string{"CREATE DATABASE IF NOT EXISTS pay", "CREATE TABLE pay.proof (v INT PRIMARY KEY)", "INSERT INTO pay.proof VALUES (42)",
+		"INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'"} {
+		if _, err := db.ExecContext(t.Context(), q); err != nil {
+			t.Fatalf("%s: %v", q, err)
 		}
-		first.start()
-		check(first)
-		if strings.Contains(first.logs(), "Starting crash recovery") {
-			t.Errorf("it had to recover\n%s", first.logs())
+	}
+	// The server loads it at its start, so that a region can be rebuilt although it takes no writes.
+	if got := ask(db, "SELECT plugin_status FROM information_schema.plugins WHERE plugin_name = 'clone'"); got != "ACTIVE" {
+		t.Errorf("the clone plugin is %s", got)
+	}
+	db.Close()
+
+	second := b.create(t, s(1, b.volume(t)))
+	second.start()
+	if other := ask(open(second), "SELECT @@server_uuid"); other == identity {
+		t.Errorf("two servers are both %s", identity)
+	}
+
+	if status := first.stop(); status != 0 {
+		t.Errorf("SIGTERM ended it with %d\n%s", status, first.logs())
+	}
+	if !strings.Contains(first.logs(), "Shutdown complete") {
+		t.Errorf("it did not end in order\n%s", first.logs())
+	}
+	check := func(x *box) {
+		t.Helper()
+		db := open(x)
+		defer db.Close()
+		if got := ask(db, "SELECT v FROM pay.proof"); got != "42" {
+			t.Errorf("data: %s", got)
 		}
-		if status := first.stop(); status != 0 {
-			t.Errorf("SIGTERM ended it with %d\n%s", status, first.logs())
+		if got := ask(db, "SELECT @@server_uuid"); got != identity {
+			t.Errorf("it was %s, is %s", identity, got)
 		}
-		first.remove()
-		again := b.create(t, s(0, volume)) // another container, the same volume
-		again.start()
-		check(again)
-	})
+	}
+	first.start()
+	check(first)
+	if strings.Contains(first.logs(), "Starting crash recovery") {
+		t.Errorf("it had to recover\n%s", first.logs())
+	}
+	if status := first.stop(); status != 0 {
+		t.Errorf("SIGTERM ended it with %d\n%s", status, first.logs())
+	}
+	first.remove()
+	again := b.create(t, s(0, volume)) // another container, the same volume
+	again.start()
+	check(again)
 }
 
 func TestLiveJavaPaths(t *testing.T) {
@@ -627,70 +637,75 @@ func TestLiveJavaPaths(t *testing.T) {
 	})
 }
 
-func TestLiveCassandra(t *testing.T) {
-	kinds(t, "cassandra", func(t *testing.T, b *bench, im images.Resolved, in install.Install) {
-		n := b.network(t)
-		s := func(i int, volume string) spec {
-			ip := n.at(2 + i).String()
-			return spec{image: im, entry: []string{install.Program}, network: n, host: 2 + i, volume: volume, path: "/var/lib/cassandra",
-				args: []string{"cassandra", "--listen", ip, "--broadcast", ip, "--dc", "tokyo", "--token", cassandra.Token(1, 1, 1+i), "--cluster", "proof" + fmt.Sprint(i),
-					"--seed", ip, "--data", "/var/lib/cassandra"}}
-		}
-		open := func(x *box) (session *gocql.Session) {
-			x.until("CQL", func(ctx context.Context) error {
-				c := gocql.NewCluster(x.addr)
-				c.DisableInitialHostLookup, c.ProtoVersion, c.NumConns, c.Logger = true, 4, 1, quiet{}
-				c.Timeout, c.ConnectTimeout = 20*time.Second, 5*time.Second
-				var err error
-				session, err = c.CreateSession()
-				return err
-			})
-			t.Cleanup(session.Close)
-			return session
-		}
-		host := func(s *gocql.Session) (id gocql.UUID) {
-			t.Helper()
-			if err := s.Query("SELECT host_id FROM system.local").Scan(&id); err != nil {
-				t.Fatal(err)
-			}
-			return id
-		}
-		first, second := b.create(t, s(0, b.volume(t))), b.create(t, s(1, b.volume(t)))
-		first.start()
-		second.start()
-		session := open(first)
-		if got := first.users(); !slices.Equal(got, []string{im.User}) {
-			t.Errorf("processes run as %v, want %s", got, im.User)
-		}
-		identity := host(session)
-		for _, q := range []string{
-			"CREATE KEYSPACE proof WITH replication = {'class': 'NetworkTopologyStrategy', 'tokyo': 1}",
-			"CREATE TABLE proof.t (id int PRIMARY KEY, v int)", "INSERT INTO proof.t (id, v) VALUES (1, 42)",
-		} {
-			if err := session.Query(q).WithContext(t.Context()).Exec(); err != nil {
-				t.Fatalf("%s: %v", q, err)
-			}
-		}
-		session.Close()
+func TestLiveCassandra(t *testing.T) { kind(t, images.SourceBuilt, "cassandra", cassandraServer) }
 
-		if other := host(open(second)); other == identity {
-			t.Errorf("two nodes are both %s", identity)
-		}
-		second.remove()
+// TestNightlyCassandraOfficial: the same of the official image's kind.
+func TestNightlyCassandraOfficial(t *testing.T) {
+	kind(t, images.SourceOfficial, "cassandra", cassandraServer)
+}
 
-		if status := first.stop(); status != 143 { // what Java makes of SIGTERM
-			t.Errorf("SIGTERM ended it with %d\n%s", status, first.logs())
+func cassandraServer(t *testing.T, b *bench, im images.Resolved, in install.Install) {
+	n := b.network(t)
+	s := func(i int, volume string) spec {
+		ip := n.at(2 + i).String()
+		return spec{image: im, entry: []string{install.Program}, network: n, host: 2 + i, volume: volume, path: "/var/lib/cassandra",
+			args: []string{"cassandra", "--listen", ip, "--broadcast", ip, "--dc", "tokyo", "--token", cassandra.Token(1, 1, 1+i), "--cluster", "proof" + fmt.Sprint(i),
+				"--seed", ip, "--data", "/var/lib/cassandra"}}
+	}
+	open := func(x *box) (session *gocql.Session) {
+		x.until("CQL", func(ctx context.Context) error {
+			c := gocql.NewCluster(x.addr)
+			c.DisableInitialHostLookup, c.ProtoVersion, c.NumConns, c.Logger = true, 4, 1, quiet{}
+			c.Timeout, c.ConnectTimeout = 20*time.Second, 5*time.Second
+			var err error
+			session, err = c.CreateSession()
+			return err
+		})
+		t.Cleanup(session.Close)
+		return session
+	}
+	host := func(s *gocql.Session) (id gocql.UUID) {
+		t.Helper()
+		if err := s.Query("SELECT host_id FROM system.local").Scan(&id); err != nil {
+			t.Fatal(err)
 		}
-		first.start()
-		session = open(first)
-		var v int
-		if err := session.Query("SELECT v FROM proof.t WHERE id = 1").Scan(&v); err != nil || v != 42 {
-			t.Errorf("data: %d, %v", v, err)
+		return id
+	}
+	first, second := b.create(t, s(0, b.volume(t))), b.create(t, s(1, b.volume(t)))
+	first.start()
+	second.start()
+	session := open(first)
+	if got := first.users(); !slices.Equal(got, []string{im.User}) {
+		t.Errorf("processes run as %v, want %s", got, im.User)
+	}
+	identity := host(session)
+	for _, q := range []string{
+		"CREATE KEYSPACE proof WITH replication = {'class': 'NetworkTopologyStrategy', 'tokyo': 1}",
+		"CREATE TABLE proof.t (id int PRIMARY KEY, v int)", "INSERT INTO proof.t (id, v) VALUES (1, 42)",
+	} {
+		if err := session.Query(q).WithContext(t.Context()).Exec(); err != nil {
+			t.Fatalf("%s: %v", q, err)
 		}
-		if got := host(session); got != identity {
-			t.Errorf("it was %s, is %s", identity, got)
-		}
-	})
+	}
+	session.Close()
+
+	if other := host(open(second)); other == identity {
+		t.Errorf("two nodes are both %s", identity)
+	}
+	second.remove()
+
+	if status := first.stop(); status != 143 { // what Java makes of SIGTERM
+		t.Errorf("SIGTERM ended it with %d\n%s", status, first.logs())
+	}
+	first.start()
+	session = open(first)
+	var v int
+	if err := session.Query("SELECT v FROM proof.t WHERE id = 1").Scan(&v); err != nil || v != 42 {
+		t.Errorf("data: %d, %v", v, err)
+	}
+	if got := host(session); got != identity {
+		t.Errorf("it was %s, is %s", identity, got)
+	}
 }
 
 type quiet struct{}
