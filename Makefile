@@ -72,6 +72,7 @@ live: $(REAL) ## every test of what runs servers, on real servers and containers
 	@grep -E '^ *--- SKIP' reports/out/live.log | sed 's/^ *--- SKIP:/skipped:/' || true
 	@grep -oE 'left out: .*' reports/out/live.log || true
 	@grep -rhoE --include='*_test.go' '^func TestNightly[A-Za-z]*' topology payment cmd | sort | uniq -c | sed 's/^ *\([0-9]*\) func \(.*\)/left out: \2, \1 of them (make nightly)/'
+	@echo "left out: a drill under go test, and all kills but $${KIRIKAE_KILLS:-one} (make nightly)"
 
 drills: $(REAL) ## the drills of the test tier, in both runtimes; what the tier leaves out is listed
 	@$(foreach r,local $(if $(WITHOUT_DOCKER),,docker),echo "drills in $r"; $(RUN) --runtime $r --volumes $(VOLUMES) --tier test --day $(DAY) || exit $$?; echo "end of drills in $r";)

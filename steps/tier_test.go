@@ -2,6 +2,7 @@ package steps
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -71,5 +72,34 @@ func TestTiers(t *testing.T) {
 		if !played[s.Name] && s.Name != "c" && s.Name != "n" {
 			t.Errorf("%s is never played", s.Name)
 		}
+	}
+}
+
+// TestEachProcedureEachDay: on every day the test tier kills the operator of each of the three procedures, and each point of each has its day.
+func TestEachProcedureEachDay(t *testing.T) {
+	points := map[string]bool{}
+	for d := range 4 {
+		play, err := Tier(nil, "", TierTest, "local", time.Unix(0, 0).AddDate(0, 0, d))
+		if err != nil {
+			t.Fatal(err)
+		}
+		procedures := map[string]int{}
+		for _, s := range play {
+			if !slices.Contains(s.Tags, tagInterrupted) {
+				continue
+			}
+			points[s.Place()] = true
+			for _, tag := range []string{"@switchover", "@failback_preparation", "@failback"} {
+				if slices.Contains(s.Tags, tag) {
+					procedures[tag]++
+				}
+			}
+		}
+		if want := map[string]int{"@switchover": 1, "@failback_preparation": 1, "@failback": 1}; !maps.Equal(procedures, want) {
+			t.Errorf("day %d: %v, want %v", d, procedures, want)
+		}
+	}
+	if len(points) != 12 {
+		t.Errorf("%d interrupted drills in four days, want all 12", len(points))
 	}
 }

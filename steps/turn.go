@@ -20,25 +20,18 @@ func newTurn(before *turn) *turn {
 	return &turn{before: before, idle: make(chan struct{}), over: make(chan struct{})}
 }
 
-// await returns when a drill may have customers: when every drill before has ended, but for one where both share the machine. Each has bounds of
-// its own for everything that it does. A drill of its own never waits.
+// await returns when a drill may have customers: when every drill before has ended, or shares the machine with it. Each has bounds of its own for
+// everything that it does. A drill of its own never waits.
 func (t *turn) await(ctx context.Context, shares bool, waits func()) error {
 	if t == nil {
 		return nil
 	}
 	t.shares = shares
-	waited, neighbour := false, false
-	for b := t.before; b != nil; b = b.before {
-		switch {
-		case b.isOver():
+	for b := t.before; b != nil; b = b.before { // of which one at most has not ended: there are never three worlds
+		if b.isOver() || shares && b.shares {
 			continue
-		case shares && b.shares && !neighbour:
-			neighbour = true
-			continue
-		case !waited:
-			waited = true
-			waits()
 		}
+		waits()
 		select {
 		case <-b.over:
 		case <-ctx.Done():

@@ -39,16 +39,13 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 	kirikae := filepath.Join(bin, "kirikae")
 	runtimes := []string{"local", "docker"}
-	if kills == 0 {
-		kills = 1
-		if livetest.EngineAsked() {
-			runtimes = runtimes[seed%2:][:1]
-		}
+	if only := os.Getenv("KIRIKAE_RUNTIME"); only != "" {
+		runtimes = []string{only}
+	} else if kills == 0 && livetest.EngineAsked() {
+		runtimes = runtimes[seed%2:][:1]
 	}
+	kills = max(1, kills)
 	for _, runtime := range runtimes {
-		if only := os.Getenv("KIRIKAE_RUNTIME"); only != "" && only != runtime {
-			continue
-		}
 		t.Run(runtime, func(t *testing.T) {
 			if runtime == "docker" {
 				livetest.Engine(t)
