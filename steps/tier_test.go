@@ -77,17 +77,18 @@ func TestTiers(t *testing.T) {
 
 // TestEachProcedureEachDay: on every day the test tier kills the operator of each of the three procedures, and each point of each has its day.
 func TestEachProcedureEachDay(t *testing.T) {
+	all, err := Select(nil, "@interrupted")
+	if err != nil {
+		t.Fatal(err)
+	}
 	points := map[string]bool{}
 	for d := range 4 {
-		play, err := Tier(nil, "", TierTest, "local", time.Unix(0, 0).AddDate(0, 0, d))
+		play, _, err := inTier(TierTest, "local", time.Unix(0, 0).AddDate(0, 0, d), all)
 		if err != nil {
 			t.Fatal(err)
 		}
 		procedures := map[string]int{}
 		for _, s := range play {
-			if !slices.Contains(s.Tags, tagInterrupted) {
-				continue
-			}
 			points[s.Place()] = true
 			for _, tag := range []string{"@switchover", "@failback_preparation", "@failback"} {
 				if slices.Contains(s.Tags, tag) {
