@@ -9,7 +9,7 @@ Feature: Tokyo is prepared for the failback
     And customers make 30 payments a second, 10 % of them ignore the DNS TTL
     And 60 write probes a second measure the outage
     And 3 payment keys a second are repeated on purpose
-    And the steady state has held for 10 s
+    And the steady state has held for 5 s
     And the DNS record "campaign" is added, younger than the procedure
     And replication from tokyo to osaka lags by at least 300 ms
     And a person on duty does what is asked by hand 1 s after being asked

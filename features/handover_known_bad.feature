@@ -7,7 +7,7 @@ Feature: Planned switchovers that are planned badly
     And customers make 20 payments a second, 0 % of them ignore the DNS TTL
     And 50 write probes a second measure the outage
     And 2 payment keys a second are repeated on purpose
-    And the steady state has held for 5 s
+    And the steady state has held for 3 s
     And the DNS record "campaign" is added, younger than the procedure
     And a person on duty changes the DNS records 200 ms after being asked
     And the person in charge approves 8 s after being asked

@@ -13,7 +13,7 @@ Feature: Known bad, interrupted payments
     And customers make 35 payments a second, 10 % of them ignore the DNS TTL
     And 10 write probes a second measure the outage
     And 10 payment keys a second are repeated on purpose
-    And the steady state has held for 5 s
+    And the steady state has held for 3 s
     And the acquirer takes 1 s before it charges every 2nd payment, and 250 ms to answer each
     When tokyo is lost
     And the acquirer answers at once again
@@ -31,7 +31,7 @@ Feature: Known bad, interrupted payments
     And customers make 35 payments a second, 10 % of them ignore the DNS TTL
     And 10 write probes a second measure the outage
     And 10 payment keys a second are repeated on purpose
-    And the steady state has held for 5 s
+    And the steady state has held for 3 s
     And the acquirer takes 1 s before it charges every 2nd payment, and 250 ms to answer each
     When tokyo is lost
     And the acquirer answers at once again
@@ -48,7 +48,7 @@ Feature: Known bad, interrupted payments
     And customers make 35 payments a second, 10 % of them ignore the DNS TTL
     And 10 write probes a second measure the outage
     And 10 payment keys a second are repeated on purpose
-    And the steady state has held for 5 s
+    And the steady state has held for 3 s
     And replication from tokyo to osaka lags by at least 500 ms
     And the acquirer takes 1 s before it charges every 2nd payment, and 250 ms to answer each
     When tokyo is lost
@@ -67,7 +67,7 @@ Feature: Known bad, interrupted payments
     And customers make 35 payments a second, 10 % of them ignore the DNS TTL
     And 10 write probes a second measure the outage
     And 20 payment keys a second are repeated on purpose
-    And the steady state has held for 5 s
+    And the steady state has held for 3 s
     And replication from tokyo to osaka lags by at least 500 ms
     And the acquirer takes 1 s before it charges every 2nd payment, and 250 ms to answer each
     When tokyo is lost
@@ -86,11 +86,11 @@ Feature: Known bad, interrupted payments
     And customers make 50 payments a second, 10 % of them ignore the DNS TTL
     And 5 write probes a second measure the outage
     And 8 payment keys a second are repeated on purpose
-    And the steady state has held for 5 s
+    And the steady state has held for 3 s
     And replication from tokyo to osaka lags by at least 500 ms
     And the acquirer takes 1 s before it charges every 2nd payment, and 250 ms to answer each
     And the reconciler is at work in tokyo
-    When the load goes on for 30 s
+    When the load goes on for 20 s
     And tokyo is lost
     And the acquirer answers at once again
     And the person in charge decides after 1 s
