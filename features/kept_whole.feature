@@ -5,7 +5,7 @@
 # that place. Where they do not, operators do what Cassandra asks for: they remove the dead node and start the new one again. (On
 # AWS a task that is started anew has a new address, and nobody is asked.) From there on ※6 lets it in without its data, and without
 # an error: an emptied node answers, and a quorum of two of them answers that there is nothing.
-@nightly @six_nodes @kept_whole
+@six_nodes @kept_whole
 Feature: Cassandra nodes that lose their volumes
   Customers pay in Tokyo, which keeps every row on three nodes. Two of them fail, one after another, and their volumes with them; each
   is started again on an empty one, and the next fails only once it takes part and has what it missed. Does Tokyo still give what was written?
@@ -18,7 +18,7 @@ Feature: Cassandra nodes that lose their volumes
     And 60 records are kept in both regions
     And the steady state has held for 5 s
 
-  @keeping
+  @nightly @keeping
   Scenario: The parameters keep the cluster whole, and each node comes back with its data
     When the operator runs "examples/ring-parameters"
     And 2 of 3 Cassandra nodes of tokyo fail one after another, lose their volumes and start again
@@ -34,7 +34,7 @@ Feature: Cassandra nodes that lose their volumes
     And two regions accepted writes for at most 50 ms
     And the end facts are those of the start
 
-  @known_bad @order_traps @forming_left
+  @ci @known_bad @order_traps @forming_left
   Scenario: The parameters that formed the cluster are left, and each node comes back empty
     When the operator runs "known_bad/ring-parameters-left"
     And 2 of 3 Cassandra nodes of tokyo fail one after another, lose their volumes and start again

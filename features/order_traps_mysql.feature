@@ -89,11 +89,11 @@ Feature: Order traps, MySQL
 
   # Without a fence the database that returns takes writes from the moment it is up until it is wiped. Customers are cut from it; whoever
   # else can reach it (a batch, an operator's session) is not.
-  @nightly @known_bad @returned_unfenced
+  @ci @known_bad @returned_unfenced
   Scenario: The old database returns, and nothing keeps it from taking writes
     Given the platform of "two-region.yaml" is up
-    And customers make 30 payments a second, 10 % of them ignore the DNS TTL
-    And 60 write probes a second measure the outage
+    And customers make 20 payments a second, 10 % of them ignore the DNS TTL
+    And 10 write probes a second measure the outage
     And 2 payment keys a second are repeated on purpose
     And the steady state has held for 3 s
     And replication from tokyo to osaka lags by at least 300 ms
