@@ -220,7 +220,7 @@ func TestWhoShares(t *testing.T) {
 	want := map[string]int{
 		check.NameDropped: 1, check.NameNeverDurable: 1, check.NameDoubleCharge: 2, check.NameOneWriter: 3, check.NameInFlight: 1,
 		check.NameReconciled: 1, check.NameSameAnswer: 1, check.NameErrant: 1, check.NameSalvage: 1, check.NameFaultReal: 1, // of two "reconciled" one is @alone
-		check.NameEndFacts: 1, check.NamePlanned: 1, check.NameRecovery: 1, check.NameLocalReads: 1, tagShares: 13, // the readiness gate, the interrupted procedures
+		check.NameEndFacts: 1, check.NamePlanned: 1, check.NameRecovery: 1, check.NameLocalReads: 1, tagShares: 1, // the readiness gate
 		check.NameLocalReads + noCustomers: 1, check.NameZombieRows + noCustomers: 1, check.NameDeletedRows + noCustomers: 1,
 	}
 	if !maps.Equal(share, want) {
@@ -270,7 +270,7 @@ func TestTimedFirst(t *testing.T) {
 			t.Errorf("%s is played after %s", s.Place(), sorted[i-1].Place())
 		}
 	}
-	if of[0] < 5 || of[1] < 10 || of[2] < 15 {
+	if of[0] < 5 || of[1] < 3 || of[2] < 15 {
 		t.Errorf("drills of each kind: %v", of)
 	}
 }
