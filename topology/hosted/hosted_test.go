@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -463,4 +465,49 @@ func TestProcess(t *testing.T) {
 		within(t, "a zombie does not live", func() bool { return !zombie.Alive() })
 	}
 	_ = x.Wait()
+}
+
+// leaderVariable makes this program one whose first thread ends at once, and the others when its input does.
+const leaderVariable = "KIRIKAE_TEST_FIRST_THREAD_ENDS"
+
+func init() { // runs on the first thread
+	if os.Getenv(leaderVariable) == "" {
+		return
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}()
+	_, _, _ = syscall.Syscall(syscall.SYS_EXIT, 0, 0, 0)
+}
+
+// TestFirstThreadEnds: a process lives until its last thread has ended, whatever became of the first.
+func TestFirstThreadEnds(t *testing.T) {
+	x := exec.Command(os.Args[0])
+	x.Env = append(os.Environ(), leaderVariable+"=1")
+	in, err := x.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := x.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = in.Close()
+		_ = x.Wait()
+	}()
+	first := func() string { b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", x.Process.Pid)); return string(b) }
+	within(t, "its first thread ends", func() bool { return strings.Contains(first(), ") Z ") })
+	_, start, err := Stat(x.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := Process{x.Process.Pid, start}
+	if !p.Alive() {
+		t.Errorf("it does not live, and the kernel says %q", first())
+	}
+	if err := in.Close(); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "it does not live once all of it has ended", func() bool { return !p.Alive() })
 }

@@ -18,7 +18,8 @@ type Process struct {
 	Start uint64 `json:"start_time"` // clock ticks since boot
 }
 
-// Stat is what the kernel says about a process: its state letter and its start time.
+// Stat is what the kernel says about a process: its state letter (man 5 proc) and its start time. The kernel's letter is that of the first
+// thread, which may have ended before the others: a MySQL that was killed is a zombie by it while its ports still answer. Such a process is said to sleep.
 func Stat(pid int) (state byte, start uint64, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -33,8 +34,12 @@ func Stat(pid int) (state byte, start uint64, err error) {
 	if len(f) < 20 || len(f[0]) != 1 {
 		return 0, 0, fmt.Errorf("read /proc/%d/stat: %d fields", pid, len(f))
 	}
+	state = f[0][0]
+	if threads := string(f[17]); state == 'Z' && threads != "0" && threads != "1" {
+		state = 'S'
+	}
 	start, err = strconv.ParseUint(string(f[19]), 10, 64)
-	return f[0][0], start, err
+	return state, start, err
 }
 
 // Alive says whether exactly this process still runs. A zombie does not.
