@@ -42,8 +42,8 @@ drill: ready ## the main job: Tokyo is lost under load, Osaka is brought up, the
 	$(RUN) features/region_loss.feature
 
 # The packages that have tests of servers, which `live` plays with everything else that they have. go test begins them in this order, two at
-# once: the one that takes longest is the first.
-SERVED = ./topology/docker ./cmd/... ./topology/... ./payment/...
+# once: those that take longest are the first.
+SERVED = ./topology/docker ./cmd/kirikae ./topology/local ./cmd/... ./topology/... ./payment/...
 
 # Tests are linked without what a debugger reads, and not vetted again: lint has.
 TESTING = -vet=off -ldflags '-s -w'
