@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cucumber/godog"
@@ -28,6 +29,9 @@ func experiment(d *Drill) []sentence {
 	return slices.Concat(commonSentences(d), judgeSentences(d), fencingSentences(d), handoverSentences(d), ringSentences(d), volumeSentences(d), readinessSentences(d),
 		roundTripSentences(d), interruptedSentences(d), paymentSentences(d))
 }
+
+// spoken is every sentence without a drill, for those who read scenarios: its patterns are compiled once.
+var spoken = sync.OnceValue(func() []sentence { return experiment(nil) })
 
 // commonSentences are those that nearly every drill is made of. The others stand beside what they do, one file a subject.
 func commonSentences(d *Drill) []sentence {
@@ -88,7 +92,7 @@ func duration(s string) (time.Duration, error) {
 
 // match finds the sentence that a text is, or nil.
 func match(text string) *sentence {
-	for _, s := range experiment(nil) {
+	for _, s := range spoken() {
 		if s.pattern.MatchString(text) {
 			return &s
 		}
@@ -99,7 +103,7 @@ func match(text string) *sentence {
 // Sentences lists an example of every sentence, with its keyword.
 func Sentences() []string {
 	var out []string
-	for _, s := range experiment(nil) {
+	for _, s := range spoken() {
 		out = append(out, fmt.Sprintf("%-5s %s", s.keyword, s.example))
 	}
 	return out
@@ -107,7 +111,7 @@ func Sentences() []string {
 
 func examples() []string {
 	var out []string
-	for _, s := range experiment(nil) {
+	for _, s := range spoken() {
 		out = append(out, s.example)
 	}
 	return out
