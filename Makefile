@@ -53,8 +53,11 @@ test: lint ## all tests: unit, contract suites on real servers, the drills of th
 		$(MAKE) --no-print-directory -j2 rest real WITHOUT_DOCKER=$$without && \
 		$(MAKE) --no-print-directory live drills WITHOUT_DOCKER=$$without
 
-rest: # the tests of the steps take longest, and begin first
-	go test $(TESTING) $$(go list ./... | grep -vxFf <(go list $(SERVED)) | sort -r)
+rest: # all other tests, the last packages first; one that skips itself is listed by name
+	@mkdir -p reports/out
+	@set -o pipefail; go test -v $(TESTING) $$(go list ./... | grep -vxFf <(go list $(SERVED)) | sort -r) 2>&1 \
+		| tee reports/out/rest.log | grep --line-buffered -E '^(ok|FAIL|panic:)|^ *--- (FAIL|SKIP)' \
+		|| { grep -E -B 40 '^ *--- FAIL|^panic:' reports/out/rest.log | tail -n 400; exit 1; }
 
 unit: lint ## tests that need no server
 	go test ./...

@@ -444,10 +444,10 @@ func untimed(s Scenario, e *history.Expectation) bool {
 	return e.Verdict == check.Fail.String() && e.Check != "" && !slices.Contains(timed, e.Check) || e.Check == check.NameFaultReal
 }
 
-// timedFirst puts the drills that bear a neighbour after the others, in order otherwise: each has one then. Those of them that are more than a
-// planted defect, by tag, take longest, and begin first: the last ones end at about the same time.
+// timedFirst puts the drills that bear a neighbour after the others, in order otherwise: each has one then. Those that do so
+// by tag begin first: the readiness gate, which takes longest, is one of them, and would end alone.
 func timedFirst(all []Scenario) []Scenario {
-	var timed, long, short []Scenario
+	var timed, tagged, others []Scenario
 	for _, s := range all {
 		var meta history.Meta
 		err := promises(s, &meta) // what is wrong with it its own drill says
@@ -455,12 +455,12 @@ func timedFirst(all []Scenario) []Scenario {
 		case err != nil || !untimed(s, meta.Expectation):
 			timed = append(timed, s)
 		case slices.Contains(s.Tags, tagShares):
-			long = append(long, s)
+			tagged = append(tagged, s)
 		default:
-			short = append(short, s)
+			others = append(others, s)
 		}
 	}
-	return slices.Concat(timed, long, short)
+	return slices.Concat(timed, tagged, others)
 }
 
 // pass lets time pass: the drill's own schedule, not a wait for a state.
